@@ -37,7 +37,7 @@ def test_copies_of_photographs_are_found(shared, tmp_path):
     assert line["curve"]["0.85"]["precision"] < line["curve"]["0.97"]["precision"]
 
 
-def test_made_rows_hold_the_planted_copies(shared):
+def test_synthetic_rows_hold_the_planted_copies(shared):
     shards = str(shared / "data" / "caltech101" / "00008.tar")
     figures = duplicates.on_made(2000, shards, 0, "cpu")
     for tier in ("alike", "same"):

@@ -31,7 +31,7 @@ def called(*words: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def test_rows_are_as_many_as_time_disk_and_memory_allow():
+def test_the_number_of_rows_fits_time_disk_and_memory():
     assert affordable_rows(ROWS, **PLENTY) == ROWS
     for scarce in ({"seconds": 120.0}, {"disk": 10**10}, {"memory": 4 * 10**9}):
         rows = affordable_rows(ROWS, **{**PLENTY, **scarce})
@@ -40,7 +40,7 @@ def test_rows_are_as_many_as_time_disk_and_memory_allow():
 
 
 @needs_bash
-def test_a_part_that_fails_is_told_and_does_not_stop_the_others(tmp_path):
+def test_a_failed_part_is_reported_and_does_not_stop_the_others(tmp_path):
     words = ("--tiny", "--parts", "training,graphs", "--folder", str(tmp_path))
     run = called(*words, "--device", "abacus")
     last = json.loads(run.stdout.splitlines()[-1])
@@ -50,7 +50,7 @@ def test_a_part_that_fails_is_told_and_does_not_stop_the_others(tmp_path):
     assert "left out" in last["notes"]["graphs"]["steps as CUDA graphs"]
 
 
-def test_a_part_over_its_time_is_ended(tmp_path, capsys):
+def test_a_part_over_its_time_limit_is_ended(tmp_path, capsys):
     flags = argparse.Namespace(
         device="cpu", folder=tmp_path, models=tmp_path, tiny=True, logs=tmp_path / "logs"
     )
@@ -75,7 +75,7 @@ def test_the_wheels_are_the_versions_that_the_tests_ran_with():
 
 @needs_bash
 @pytest.mark.parametrize("words", [["--device", "cpu"], ["--parts", "lunch", "--tiny"]])
-def test_what_cannot_run_is_refused_in_a_sentence(words):
+def test_invalid_arguments_are_refused_in_one_sentence(words):
     run = called(*words)
     assert run.returncode == 1 and run.stdout == ""
     assert ("--tiny" if words[0] == "--device" else ", ".join(PARTS)) in run.stderr

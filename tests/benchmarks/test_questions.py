@@ -26,7 +26,7 @@ def test_means_of_known_classes_separate_groups_that_are_apart_and_no_others():
     assert answers._known(x, np.arange(400) // 4 % 4, 0) < 0.4
 
 
-def test_thinned_classes_have_at_most_so_many_rows():
+def test_thinned_classes_have_at_most_the_given_rows():
     y = np.repeat(np.arange(3), [5, 2, 9])
     x = np.arange(16)[:, None]
     rows, labels = answers._thinned(x, y, 4, 0)
@@ -34,6 +34,6 @@ def test_thinned_classes_have_at_most_so_many_rows():
     np.testing.assert_array_equal(y[rows[:, 0]], labels)
 
 
-def test_agreement_is_over_each_two_seeds():
+def test_agreement_is_measured_for_each_pair_of_seeds():
     clusters = [np.array([0, 0, 1, 1]), np.array([1, 1, 0, 0]), np.array([0, 1, 0, 1])]
     assert answers.agreement(clusters) == pytest.approx([1, -0.5, -0.5])

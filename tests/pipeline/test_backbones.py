@@ -59,7 +59,7 @@ def test_images_are_embedded_clustered_and_searched(made):
     ],
     ids=lambda words: words[0],
 )
-def test_what_needs_texts_says_so_in_one_line_and_makes_nothing(made, words):
+def test_commands_that_need_texts_are_refused_and_make_nothing(made, words):
     store, _ = made
     before = {artifact.version for artifact in Store(store).artifacts()}
     assert NO_TEXTS in fail(store, *words)

@@ -72,7 +72,7 @@ def contents(store: Path | str) -> dict[str, str]:
 # What is made, and read.
 
 
-def test_all_contents_equal_those_of_a_store_on_a_disk(both: Both):
+def test_contents_equal_those_of_a_store_on_a_disk(both: Both):
     found = contents(both.bucket)
     assert found == contents(both.disk)
     assert set(found) == {

@@ -185,7 +185,7 @@ def test_rows_of_higher_confidence_are_more_often_right(by_hand):
     assert [one.purity for one in deciles] == [0.5, 0.5, 1, 1, 0.5, 1, 1, 1, 1, 1]
 
 
-def test_held_out_rows_are_those_that_no_fit_has_seen(by_hand):
+def test_held_out_rows_are_those_that_no_fit_used(by_hand):
     whole, fitted, held_out = (score(by_hand, part=part) for part in ("all", "fitted", "held-out"))
     assert (held_out.n, held_out.unlabelled, held_out.part) == (5, 1, "held-out")
     assert (fitted.n, fitted.unlabelled, fitted.part) == (11, 1, "fitted")
@@ -213,7 +213,7 @@ def test_k_means_is_fitted_to_rows_without_labels_too(by_hand, tmp_path):
     assert found.kmeans.acc == 1.0
 
 
-def test_k_means_of_many_rows_is_called_what_it_is(by_hand, monkeypatch):
+def test_k_means_of_many_rows_is_called_mini_batch_k_means(by_hand, monkeypatch):
     monkeypatch.setattr(evaluation, "MOST_KMEANS_ROWS", 12)
     # The first part has twelve rows, both have eighteen.
     few = score((*by_hand[:2], None), where="came=early")
@@ -234,7 +234,7 @@ def test_k_means_of_equal_images_warns_of_nothing(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["spectrum", "k_curve", "hierarchy"])
-def test_rows_that_any_fit_has_seen_are_not_held_out(tmp_path, kind):
+def test_rows_that_any_fit_used_are_not_held_out(tmp_path, kind):
     store = Store(tmp_path)
     old, now = embeddings_of(store, "a"), embeddings_of(store, "a", "b")
     heads, fit = fitted_on(store, "heads", old), fitted_on(store, kind, now)
@@ -399,7 +399,7 @@ def test_the_command_scores_one_of_the_numbers_of_clusters(assigned, digit_shard
     assert scores_of(assigned, "--k", "10", *run) == scores_of(assigned, *run)
 
 
-def test_nothing_is_held_out_where_every_row_was_fitted(assigned):
+def test_held_out_is_refused_if_every_row_was_fitted(assigned):
     line = fail(assigned, "eval", "--part", "held-out")
     assert "fitted on each of the 60 rows of the run" in line and "`cpp-pipe embed --store " in line
     assert scores_of(assigned, "--part", "fitted")["n"] == 60

@@ -76,7 +76,7 @@ def test_another_value_is_refused_before_any_work(world):
 
 
 @pytest.mark.parametrize(("run", "least"), [("ignored", 0.999), ("applied", 0.999)])
-def test_a_query_is_turned_as_its_run_says(world, run, least):
+def test_a_query_is_rotated_as_its_run_says(world, run, least):
     store, photos = world
     words = ["--run", run, "--space", "embeddings", "--json"]
     hits = json.loads(succeed(store, "search", "--query", photos / ON_ITS_SIDE, *words).out)

@@ -49,7 +49,7 @@ def unreadable_from(path: Path, start: int) -> Iterator[None]:
 
 
 @pytest.mark.skipif(not NEVER_MAPPED.exists(), reason="only Linux has such a file")
-def test_bytes_that_a_disk_cannot_read_are_said_with_their_shard():
+def test_the_error_for_unreadable_bytes_names_their_shard():
     with NEVER_MAPPED.open("rb", buffering=0) as file:
         read = ShardBytes(NEVER_MAPPED, file.fileno()).read
         with pytest.raises(ShardError, match=r"shard /proc/self/mem cannot be read at byte 0 \(In"):
@@ -66,7 +66,7 @@ def test_embed_names_the_shard_that_a_disk_cannot_read(tmp_path: Path, shards: P
 
 
 @pytest.mark.skipif(not NEVER_MAPPED.exists(), reason="only Linux has such a file")
-def test_a_file_whose_digest_a_disk_cannot_tell_is_named():
+def test_the_error_for_an_unreadable_digest_names_the_file():
     with pytest.raises(OSError, match="Input/output error") as raised:
         digest_file(NEVER_MAPPED)
     assert raised.value.filename == str(NEVER_MAPPED)
@@ -79,7 +79,7 @@ def write_while_reading_fails(path: Path) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO), "/elsewhere/001.tar")
 
 
-def test_a_file_that_cannot_be_read_is_no_fault_of_the_file_that_is_written(tmp_path: Path):
+def test_an_error_while_reading_is_not_blamed_on_the_written_file(tmp_path: Path):
     with pytest.raises(OSError, match="Input/output error") as raised:
         write_while_reading_fails(tmp_path / "out")
     assert raised.value.filename == "/elsewhere/001.tar"

@@ -63,7 +63,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 # The disk and the store.
 
 
-def test_a_file_that_must_not_grow_gives_one_line_and_finished_parts_are_kept(tmp_path: Path):
+def test_a_file_size_limit_gives_one_line_and_keeps_finished_parts(tmp_path: Path):
     shards = tmp_path / "shards"
     write_shards(shards, shards=2, size=10)
     write_shards(tmp_path / "large", shards=1, size=400, first=20)[0].rename(shards / "002.tar")

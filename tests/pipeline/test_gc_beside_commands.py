@@ -127,7 +127,7 @@ def test_a_run_refers_to_a_version_under_the_lock_of_gc(store: Store):
 
 
 @pytest.mark.parametrize("nested", [False, True])
-def test_gc_leaves_what_another_command_writes_into_the_folder_of_the_store(
+def test_gc_keeps_what_another_command_writes_into_the_store(
     tmp_path: Path, store: Store, nested: bool
 ):
     """Reports, tables and copied shards are written without the lock that gc takes."""
@@ -145,9 +145,7 @@ def test_gc_leaves_what_another_command_writes_into_the_folder_of_the_store(
     assert (root / "kept" / "000.tar").read_bytes() == b"half"
 
 
-def test_gc_removes_what_a_killed_process_left_in_the_folder_of_the_store(
-    tmp_path: Path, store: Store
-):
+def test_gc_removes_leftovers_of_a_killed_process(tmp_path: Path, store: Store):
     made = make(store, quantizer_job(store))
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()

@@ -127,7 +127,7 @@ def try_command(place: Place, command: str, changed: Mapping[str, list[str]]) ->
     assert "Traceback" not in result.stderr
 
 
-def test_a_command_without_odd_values_works_or_says_why(place):
+def test_a_command_without_odd_values_works_or_is_refused(place):
     """Else the values below would not be looked at."""
     for command in COMMANDS:
         if command != "demo":

@@ -179,7 +179,7 @@ def test_two_folders_are_one_run_and_a_folder_in_a_folder_is_refused(store, tmp_
 
 
 def test_sources_whose_identities_begin_alike_are_all_read_once(store, tmp_path, monkeypatch):
-    monkeypatch.setattr("cpp_pipe.stages.sources.shards.NAME_DIGITS", 1, raising=False)
+    monkeypatch.setattr("cpp_pipe.stages.sources.shards.NAME_DIGITS", 1)
     named = []
     for n in range(17):  # there are 16 digits, so that at least two share theirs
         (tmp_path / str(n)).mkdir()
@@ -201,7 +201,7 @@ def test_sources_whose_identities_begin_alike_are_all_read_once(store, tmp_path,
 
 
 def test_imported_files_whose_identities_begin_alike_are_all_read(store, tmp_path, monkeypatch):
-    monkeypatch.setattr("cpp_pipe.stages.sources.shards.NAME_DIGITS", 1, raising=False)
+    monkeypatch.setattr("cpp_pipe.stages.sources.shards.NAME_DIGITS", 1)
     files = [tmp_path / str(n) / "a.npy" for n in range(17)]
     for n, file in enumerate(files):
         file.parent.mkdir()

@@ -62,7 +62,7 @@ def test_a_mixed_folder_is_accounted_for(tmp_path, mixed):
     assert "nothing to do" in again.err and LEFT_OUT in again.out
 
 
-def test_packing_a_mixed_folder_leaves_out_the_same_and_gives_the_same(tmp_path, mixed):
+def test_packing_a_mixed_folder_leaves_out_the_same_files(tmp_path, mixed):
     done = call(None, "pack", mixed, tmp_path / "shards")
     assert done.code == 0
     assert "seen 9 = packed 9 + skipped 0" in done.out and LEFT_OUT in done.out

@@ -42,14 +42,14 @@ def keys(store: Path) -> list[str]:
     return sorted(Run.open(store).artifact("embeddings").column("key"))
 
 
-def test_images_behind_a_link_and_its_parent_are_those_that_were_named(folder: Path):
+def test_images_behind_a_link_and_dots_are_the_named_ones(folder: Path):
     write_image(folder / "far" / "photos" / "named.png", 1)
     write_image(folder / "here" / "photos" / "other.png", 2)
     succeed(folder / "store", "embed", "--images", "link/../photos", *DIGITS)
     assert keys(folder / "store") == ["named.png"]
 
 
-def test_shards_behind_a_link_and_its_parent_are_those_that_were_named(folder: Path):
+def test_shards_behind_a_link_and_dots_are_the_named_ones(folder: Path):
     write_shards(folder / "far" / "shards", shards=2, size=2)
     write_shards(folder / "here" / "shards", shards=2, size=3, first=50)
     embed(folder / "store", "link/../shards/{000..001}.tar")
@@ -60,7 +60,7 @@ def test_shards_behind_a_link_and_its_parent_are_those_that_were_named(folder: P
     assert len(keys(folder / "store")) == 4
 
 
-def test_a_folder_is_called_as_it_is_named_or_as_the_folder_that_dots_lead_to(folder: Path):
+def test_a_folder_has_its_own_name_even_if_named_by_dots(folder: Path):
     assert shard_name(Path("link"), "") == "link"
     assert shard_name(Path("link/.."), "a/b") == "far/a/b"
     assert shard_name(Path("link/../.."), "") == folder.name
@@ -92,7 +92,7 @@ def test_a_named_input_means_the_same_in_every_folder(folder: Path, named: str, 
 
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.sampled_from(["below", "link", "..", ".", "far", "here", ""]), max_size=8))
-def test_an_absolute_path_leads_where_the_path_leads(tmp_path_factory, names: list[str]):
+def test_an_absolute_path_leads_to_the_same_file(tmp_path_factory, names: list[str]):
     top = tmp_path_factory.getbasetemp() / "linked"
     if not top.exists():
         write_folder(top / "here" / "below", 1)
@@ -182,7 +182,7 @@ def test_weights_that_are_a_link_to_a_file_of_another_name_are_read(tmp_path: Pa
     assert "nothing to do" in succeed(store, "embed").err
 
 
-def test_a_link_to_weights_with_a_suffix_of_their_own_is_followed(tmp_path: Path):
+def test_a_link_to_weights_with_a_suffix_is_followed(tmp_path: Path):
     """So that embeddings that were made through such a link keep their version."""
     shutil.copy(CONFIGS / "digits-clip.safetensors", tmp_path / "v2.safetensors")
     (tmp_path / "newest.safetensors").symlink_to("v2.safetensors")

@@ -78,7 +78,7 @@ def changed(request, whole, tmp_path, digit_shards) -> tuple[Path, set[str]]:
     return store, stale
 
 
-def test_everything_is_current_where_nothing_changed(whole):
+def test_everything_is_current_if_nothing_changed(whole):
     run = Run.open(whole)
     assert run.slots.stale() == []
     assert {"captions", "k_curve", "projection", "duplicates", "index/features"} <= set(
@@ -86,7 +86,7 @@ def test_everything_is_current_where_nothing_changed(whole):
     )
 
 
-def test_every_face_names_what_is_out_of_date(changed):
+def test_commands_page_report_and_python_name_what_is_out_of_date(changed):
     store, stale = changed
     run = Run.open(store)
     assert set(run.slots.stale()) == stale
@@ -139,7 +139,7 @@ def test_every_face_names_what_is_out_of_date(changed):
 
 
 @pytest.mark.parametrize("command", ["search", "export", "clusters", "outliers", "report"])
-def test_every_command_says_what_it_leaves_out(changed, tmp_path, command):
+def test_every_command_reports_what_it_leaves_out_as_out_of_date(changed, tmp_path, command):
     store, _ = changed
     flags = {
         "search": ("--text", "seven"),
@@ -155,7 +155,7 @@ def test_every_command_says_what_it_leaves_out(changed, tmp_path, command):
         assert (f"{sentence} --store {store}`" in done.err) == (slot in stale), done.err
 
 
-def test_the_command_that_is_named_makes_it_current_again(changed):
+def test_the_named_command_makes_it_current_again(changed):
     store, _ = changed
     text = ""
     for _ in range(12):

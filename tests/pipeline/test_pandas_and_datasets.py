@@ -86,7 +86,7 @@ def test_whole_numbers_stay_whole_where_some_are_missing(run):
     assert kept.tolist() == dropped["cluster"].tolist()
 
 
-def test_a_frame_holds_vectors_and_decisions_where_they_are_asked_for(run):
+def test_a_frame_holds_vectors_and_decisions_on_request(run):
     installed("pandas")
     frame = run.to_pandas(vectors=True, edits="open")
     assert np.array_equal(np.stack(frame["embedding"]), run.to_numpy())
@@ -95,7 +95,7 @@ def test_a_frame_holds_vectors_and_decisions_where_they_are_asked_for(run):
     assert frame["cluster_name"][frame["cluster"] == 0].unique().tolist() == ['null: "yes" & <b>']
 
 
-def test_a_data_set_has_the_images_with_what_is_known_of_them(run, tmp_path, monkeypatch):
+def test_a_data_set_has_the_images_with_their_columns(run, tmp_path, monkeypatch):
     datasets = installed("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     datasets.disable_progress_bars()
@@ -113,7 +113,7 @@ def test_a_data_set_has_the_images_with_what_is_known_of_them(run, tmp_path, mon
     assert encoded == picture(0) and found[0]["image"].size == (16, 16)
 
 
-def test_what_no_data_set_can_be_made_of_is_refused_with_what_to_do(run, tmp_path):
+def test_a_data_set_without_images_is_refused_with_what_to_do(run, tmp_path):
     installed("datasets")
     (tmp_path / "there").mkdir()
     with pytest.raises(ConfigError, match=r"there exists already: name a new folder"):

@@ -154,7 +154,7 @@ def copied(cache: Path, store: str) -> set[tuple[str, str]]:
     }
 
 
-def test_a_cluster_that_loses_a_node_makes_what_one_machine_makes(both: Both):
+def test_a_cluster_that_loses_a_node_gives_the_artifacts_of_one_machine(both: Both):
     made = contents(both.bucket)
     assert made == contents(both.disk)
     assert set(made) == {

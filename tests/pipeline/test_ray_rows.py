@@ -14,7 +14,7 @@ from ..stages.rows.made_parts import make_embeddings
 
 @pytest.mark.parametrize("tasks", [1, 2, 3, 100])
 @pytest.mark.parametrize("most_rows", [1, 20, 1000])
-def test_the_answers_of_all_tasks_are_the_rows_of_one_machine(tmp_path, tasks, most_rows):
+def test_the_rows_of_all_tasks_equal_those_of_one_machine(tmp_path, tasks, most_rows):
     artifact, _ = make_embeddings(tmp_path, (70, 0, 1, 30, 40))
     rows = np.arange(0, 141, 2)
     chunks = ray_rows._chunks(list(split_by_part(artifact, rows)), tasks, most_rows)

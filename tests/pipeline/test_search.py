@@ -119,7 +119,7 @@ def test_an_image_is_read_from_a_path_a_url_or_a_pipe(made):
         ),
     ],
 )
-def test_an_unanswerable_query_says_why(made, words, why):
+def test_the_error_for_an_invalid_query_says_why(made, words, why):
     assert why in fail(made / "store", "search", *words)
 
 
@@ -168,7 +168,7 @@ def test_images_like_a_negative_example_are_avoided(made):
     assert "avoiding: image" in done.err
 
 
-def test_only_the_direction_of_an_example_counts():
+def test_only_the_direction_of_an_example_matters():
     rng = np.random.default_rng(0)
     like, unlike = rng.normal(size=(3, 8)), rng.normal(size=(2, 8))
     one = combine(like, unlike)
@@ -261,7 +261,7 @@ def test_a_sheet_of_an_image_from_a_pipe_is_drawn(made, tmp_path):
 @pytest.mark.parametrize(
     ("words", "answer"), [(["search", "--key", key_of(2)], key_of(2)), (["clusters"], "cluster")]
 )
-def test_what_needs_no_model_is_answered_without_torch(made, words, answer):
+def test_queries_that_need_no_model_load_no_torch(made, words, answer):
     code = (
         "import sys\nfrom cpp_pipe.pipeline.commands.app import app\n"
         f"app([*{words!r}, '--store', {str(made / 'store')!r}], standalone_mode=False)\n"
@@ -288,7 +288,7 @@ def test_index_reports_what_it_makes_and_its_recall(store):
     )
 
 
-def test_a_target_is_remembered_by_the_run(store):
+def test_the_target_recall_is_recorded_in_the_run(store):
     succeed(store, "index", *IVF, "--target-recall", "0.5")
     assert Run.open(store).record.settings["index"]["target_recall"] == 0.5
     version = Run.open(store).record.versions["index/features"]
@@ -387,7 +387,7 @@ def loaded_by_search(store: Path, *words: str | Path) -> list[str]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_a_search_by_an_image_loads_torch_and_no_library_that_it_does_not_use(made):
+def test_a_search_by_an_image_loads_only_the_libraries_that_it_uses(made):
     found = loaded_by_search(made / "store", "--query", made / "img.png", "--no-server")
     assert found == ["open_clip.coca_model", "torch"]
 

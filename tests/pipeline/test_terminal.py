@@ -115,7 +115,7 @@ def test_every_command_is_called_here():
 
 
 @pytest.mark.parametrize("name", [*LONG, "serve"])
-def test_every_command_that_may_work_long_says_where_progress_goes(name):
+def test_every_long_command_has_the_flag_for_progress(name):
     out = " ".join(call(None, name, "--help").out.split())
     assert "--progress" in out and "--log-file" in out
     assert all(mode in out for mode in MODES)
@@ -161,7 +161,7 @@ def check_fields(value: dict, fields: dict) -> None:
 
 
 @pytest.mark.parametrize("name", LONG)
-def test_json_lines_of_every_long_command_obey_one_schema(world, tmp_path, name):
+def test_json_lines_of_every_long_command_follow_one_schema(world, tmp_path, name):
     log = tmp_path / "log.txt"
     done = call(None, *words_of(name, world, tmp_path), "--progress", "json", "--log-file", log)
     assert done.code == 0, done.err

@@ -27,7 +27,7 @@ def walked(tmp_path_factory, digit_shards):
     return store, image, done
 
 
-def test_search_after_train_makes_what_is_missing_and_says_so(walked):
+def test_search_after_train_makes_missing_artifacts_and_reports_them(walked):
     _, _, done = walked
     assert "making features" in done.err
     assert "making index/features" in done.err
@@ -147,7 +147,7 @@ def test_python_finds_what_the_command_line_finds(walked):
         run.search(n=3)
 
 
-def test_a_caption_of_other_clusters_is_never_shown(walked):
+def test_captions_of_other_clusters_are_never_shown(walked):
     store, _, _ = walked
     key = _keys_and_labels(store)[0][0]
     succeed(store, "assign", "--k", "6")
@@ -187,7 +187,7 @@ def test_a_config_for_training_leaves_the_embeddings_alone(walked, tmp_path):
     succeed(store, "train", *SMALL, "--set", "train.seed=0", "--set", "train.hidden=32")
 
 
-def test_new_shards_cost_only_themselves_and_keep_what_was_fitted(walked, tmp_path):
+def test_new_shards_cost_only_themselves_and_keep_all_fits(walked, tmp_path):
     from ..stages.shards import write_shards
 
     store, _, _ = walked

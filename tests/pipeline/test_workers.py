@@ -108,7 +108,7 @@ def test_a_worker_begins_with_its_share(alone: Path, tmp_path: Path):
         ("", "I/N"),
     ],
 )
-def test_an_impossible_worker_says_what_is_allowed(tmp_path: Path, worker: str, allowed: str):
+def test_an_invalid_worker_is_refused_with_valid_ones(tmp_path: Path, worker: str, allowed: str):
     line = fail(tmp_path, "project", "--worker", worker)
     assert f"--worker must be {allowed}" in line and f"got {worker!r}" in line
     assert not any(tmp_path.iterdir())
@@ -248,7 +248,7 @@ def lock_of_a_part(alone: Path, store: Path) -> Path:
     return store / "embeddings" / whole.version / "locks" / whole.parts[-1].name
 
 
-def test_without_waiting_a_worker_leaves_held_parts_to_the_last_one(alone: Path, tmp_path: Path):
+def test_a_worker_that_does_not_wait_leaves_held_parts_to_others(alone: Path, tmp_path: Path):
     store = tmp_path / "store"
     left = [*words(alone, "0/2"), "--no-wait"]
     with lock(lock_of_a_part(alone, store)):

@@ -214,7 +214,7 @@ def test_python_gives_the_same_comparison(store):
     assert str(compared) == compared.to_markdown()
 
 
-def test_what_cannot_be_compared_is_refused_with_what_to_do(store, tmp_path):
+def test_an_invalid_comparison_is_refused_with_what_to_do(store, tmp_path):
     assert "no run 'none', its runs are: all, half" in fail(store, "compare", "all", "none")
     assert "named twice" in fail(store, "compare", "all", "all")
     assert ".csv, .md, .tex" in fail(store, "compare", "all", "--out", tmp_path / "x.doc")
@@ -224,7 +224,7 @@ def test_what_cannot_be_compared_is_refused_with_what_to_do(store, tmp_path):
         compare("none", store=store)
 
 
-def test_clusters_that_a_run_lacks_are_made(store, tmp_path):
+def test_missing_clusters_of_a_run_are_made(store, tmp_path):
     import_run(store, "fresh", write(tmp_path / "fresh.npz", np.arange(0, 160, 4)))
     told = read_json(store, "fresh")
     assert told["groups"][0]["k"]["mean"] >= 1
@@ -291,12 +291,12 @@ def test_k_without_rivals_is_refused(store):
 
 
 @pytest.mark.parametrize("k", [0, -3, 2.5, "4", True])
-def test_a_k_of_rivals_that_cannot_be_is_refused(store, k):
+def test_an_invalid_k_of_rivals_is_refused(store, k):
     with pytest.raises(ConfigError, match=f"k must be a whole number, at least 1, got {k!r}"):
         compare("all", store=store, rivals=True, k=k)
 
 
-def test_what_is_no_run_is_refused_with_what_to_give(store):
+def test_values_that_are_not_runs_are_refused_with_what_to_give(store):
     for wrong in (["all", "half"], 5, None):
         with pytest.raises(ConfigError, match="name runs one by one, as in compare"):
             compare(wrong, store=store)  # pyright: ignore[reportArgumentType]
@@ -307,12 +307,12 @@ def test_the_next_command_has_all_flags(store):
     assert re.search(r"compare all --rivals --k 3 --label cls --out table.tex", out)
 
 
-def test_images_that_share_their_keys_alone_are_told(store):
+def test_images_matched_by_key_alone_are_reported(store):
     notes = read_json(store, "all", "half")["notes"]
     assert any("all and half are matched by key alone" in note for note in notes)
 
 
-def test_rivals_say_whose_embeddings_they_cluster(store):
+def test_rivals_name_the_run_whose_embeddings_they_cluster(store):
     told = read_json(store, "all", "half", "--rivals")
     assert sum("matched by key alone" in note for note in told["notes"]) == 1
     labels = list(groups_of(told))
@@ -320,7 +320,7 @@ def test_rivals_say_whose_embeddings_they_cluster(store):
     assert "Ward on half" in labels
 
 
-def test_a_run_with_the_name_of_a_rival_is_told_from_it(store, tmp_path):
+def test_a_run_named_like_a_rival_has_another_label(store, tmp_path):
     import_run(store, "Ward", write(tmp_path / "ward.npz", np.arange(40)))
     succeed(store, "assign", "--run", "Ward", "--k", "4")
     groups = groups_of(read_json(store, "Ward", "--rivals"))
@@ -328,7 +328,7 @@ def test_a_run_with_the_name_of_a_rival_is_told_from_it(store, tmp_path):
     assert [group["is_rival"] for group in groups.values()] == [False, True, True, True, True]
 
 
-def test_runs_that_share_no_image_are_told(store, tmp_path):
+def test_runs_that_share_no_image_are_reported(store, tmp_path):
     content = dict(np.load(write(tmp_path / "x.npz", np.arange(40))))
     content["key"] = np.array([f"other-{n}" for n in range(40)])
     np.savez(tmp_path / "x.npz", **content)  # pyright: ignore[reportArgumentType]
@@ -342,7 +342,7 @@ def test_runs_that_share_no_image_are_told(store, tmp_path):
     ]
 
 
-def test_zero_has_no_sign():
+def test_rounded_zero_has_no_sign():
     assert agreement_cells([-0.001, -0.2, None]) == ["0.00", "-0.20", "-"]
 
 

@@ -71,7 +71,7 @@ def test_no_mark_of_latex_is_left_in_a_name(compared):
     assert not re.search(r"^\s*[*\[]", body, re.M), "an option of the end of the line before"
 
 
-def test_letters_of_latex_need_no_command_of_ours():
+def test_latex_needs_no_command_of_ours_for_letters():
     from cpp_pipe.pipeline.comparison.markup_tables import _tex
 
     assert _tex("é ± ñ Č") == r"é $\pm$ ñ Č"

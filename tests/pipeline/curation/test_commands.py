@@ -77,7 +77,7 @@ def files_of(folder: Path) -> dict[Path, bytes]:
         (("--caption", "seven"), "project"),
     ],
 )
-def test_a_dry_run_writes_nothing_into_the_store_either(store, tmp_path, flags, step):
+def test_a_dry_run_writes_nothing_into_the_store(store, tmp_path, flags, step):
     fresh = tmp_path / "artifacts"
     shutil.copytree(store, fresh, symlinks=True)
     for slot in ("duplicates", "features"):
@@ -115,7 +115,7 @@ def test_a_dry_run_writes_nothing_into_the_store_either(store, tmp_path, flags, 
         ),
     ],
 )
-def test_a_dry_run_names_a_command_that_one_can_type(store, tmp_path, flags, missing, said):
+def test_a_dry_run_names_a_command_that_can_be_typed(store, tmp_path, flags, missing, said):
     fresh = tmp_path / "artifacts"
     shutil.copytree(store, fresh, symlinks=True)
     for slot in missing:
@@ -135,7 +135,7 @@ def test_a_dry_run_names_a_command_that_one_can_type(store, tmp_path, flags, mis
         ("assign", {"k": "auto"}, ["train", "project", "spectrum", "select-k", "assign"]),
     ],
 )
-def test_the_commands_that_dry_runs_name_make_what_is_needed(
+def test_the_commands_named_by_dry_runs_make_what_is_needed(
     store, tmp_path, table, settings, steps
 ):
     fresh = tmp_path / "artifacts"
@@ -166,7 +166,7 @@ def test_a_dry_run_beside_another_run_writes_nothing(store, tmp_path, digit_shar
     assert files_of(fresh) == before
 
 
-def test_a_dry_run_of_what_is_there_counts_it_and_changes_no_file(store):
+def test_a_dry_run_with_all_artifacts_counts_and_changes_no_file(store):
     before = files_of(store)
     assert "chosen" in succeed(store, "curate", "--dry-run", "--caption", "*").out
     assert files_of(store) == before

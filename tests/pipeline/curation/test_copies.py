@@ -78,7 +78,7 @@ def test_copies_of_one_image_are_found_and_the_largest_is_kept(store):
     assert "curate --drop-duplicates --tier same" in table
 
 
-def test_pairs_that_were_not_compared_are_told(photos, monkeypatch):
+def test_pairs_that_were_not_compared_are_reported(photos, monkeypatch):
     """In so small a set every pair is met, unless rows are compared with no cell."""
     monkeypatch.setattr(large_sets, "ALL_PAIRS", 5)
     monkeypatch.setattr(large_sets, "_RUN", 2)
@@ -103,7 +103,7 @@ def test_curate_drops_the_copies_of_a_tier(store, tmp_path):
 @pytest.mark.parametrize(
     "flags", ["--tier identical", "--tier same", "--tier same --above 0.9712345"]
 )
-def test_copies_that_are_out_of_date_are_made_again_as_they_were(photos, tmp_path, flags):
+def test_copies_that_are_out_of_date_are_made_again_with_their_settings(photos, tmp_path, flags):
     shutil.copytree(photos, tmp_path / "photos")
     store = tmp_path / "artifacts"
     succeed(store, "embed", "--images", tmp_path / "photos", *DIGITS)
@@ -132,5 +132,5 @@ def test_images_that_were_changed_or_removed_are_named(photos, tmp_path):
         (["curate", "--tier", "same", "--dry-run"], "needs --drop-duplicates"),
     ],
 )
-def test_flags_that_do_not_go_together_are_refused(store, command, message):
+def test_contradictory_flags_are_refused(store, command, message):
     assert message in fail(store, *command)

@@ -12,7 +12,7 @@ from cpp_pipe import Run
 from cpp_pipe.store import Store
 
 from ..cli import fail, succeed
-from ..test_clusters import groups
+from ..planted import groups
 
 SIZES = (80, 30, 8, 2)
 
@@ -48,7 +48,7 @@ def test_balanced_takes_as_many_of_each_and_all_of_the_small(store):
     assert classes(chosen(store, "-n", "4", "--strategy", "balanced", "--by", "label")) == [1] * 4
 
 
-def test_typical_follows_the_sizes_of_clusters(store):
+def test_typical_follows_cluster_sizes(store):
     cluster = np.array(Run.open(Store(store)).artifact("assignments").column("cluster"))
     rows = chosen(store, "-n", "60", "--strategy", "typical")
     counts = np.bincount(cluster[rows], minlength=cluster.max() + 1)
@@ -88,7 +88,7 @@ def test_the_same_seed_chooses_the_same_and_another_does_not(store):
     assert chosen(store, *flags) != chosen(store, *flags, "--seed", "1")
 
 
-def test_images_that_are_chosen_already_are_not_chosen_again(store, tmp_path):
+def test_already_chosen_images_are_not_chosen_again(store, tmp_path):
     succeed(store, "sample", "-n", "20", "--out", tmp_path / "first.txt")
     first = (tmp_path / "first.txt").read_text().split("\n")[:-1]
     value = succeed(store, "sample", "-n", "20", "--beside", tmp_path / "first.txt", "--json")
@@ -150,5 +150,5 @@ def test_decisions_are_respected_and_a_sample_can_be_tagged(store):
         (["--beside", "nowhere.txt"], "cannot be read"),
     ],
 )
-def test_what_cannot_be_sampled_is_one_line(store, flags, message):
+def test_an_invalid_sample_is_one_line_of_error(store, flags, message):
     assert message in fail(store, "sample", *flags)

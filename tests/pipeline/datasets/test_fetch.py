@@ -214,7 +214,7 @@ def test_shards_of_another_data_set_are_not_continued(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("differs", ["files", "size", "split"])
-def test_what_differs_begins_again(differs, tmp_path, monkeypatch):
+def test_a_fetch_with_other_arguments_begins_again(differs, tmp_path, monkeypatch):
     make_cifar10(tmp_path / "files", monkeypatch)
     shutil.copytree(tmp_path / "files", tmp_path / "copy")
     interrupt("cifar10", tmp_path, shards=2)
@@ -228,7 +228,7 @@ def test_what_differs_begins_again(differs, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "train-00000.tar", ".tmp-mine", "classes.json"])
-def test_files_of_somebody_else_are_left_alone(name, tmp_path, monkeypatch):
+def test_foreign_files_are_left_alone(name, tmp_path, monkeypatch):
     make_cifar10(tmp_path / "files", monkeypatch)
     (tmp_path / "out.partial").mkdir()
     (tmp_path / "out.partial" / name).write_text("mine")
@@ -237,7 +237,7 @@ def test_files_of_somebody_else_are_left_alone(name, tmp_path, monkeypatch):
     assert files_of(tmp_path / "out.partial") == {name: b"mine"}
 
 
-def test_a_file_that_is_put_among_unfinished_shards_is_left_alone(tmp_path, monkeypatch):
+def test_a_file_put_among_unfinished_shards_is_left_alone(tmp_path, monkeypatch):
     make_cifar10(tmp_path / "files", monkeypatch)
     interrupted = interrupt("cifar10", tmp_path, shards=2)
     (interrupted / "my-train-00000.tar").write_text("mine")
@@ -268,7 +268,7 @@ def test_a_fetch_that_is_killed_is_continued(tmp_path, monkeypatch):
     assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
 
 
-def test_what_is_there_is_not_written_again(tmp_path, monkeypatch):
+def test_finished_shards_are_not_written_again(tmp_path, monkeypatch):
     MAKERS["cifar100"](tmp_path / "files", monkeypatch)
     monkeypatch.chdir(tmp_path)
     fetch("cifar20", "--from", "files")
@@ -289,7 +289,7 @@ def test_an_image_that_is_missing_is_counted_and_named(tmp_path, monkeypatch):
     assert (skipped["key"], skipped["reason"]) == ("waffles/0", "unreadable") and skipped["detail"]
 
 
-def test_all_that_is_left_out_is_listed(tmp_path, monkeypatch):
+def test_all_skipped_images_are_listed(tmp_path, monkeypatch):
     listed = {"waffles": [f"waffles/{number}" for number in range(10)]}
     meta = tmp_path / "files" / "food-101" / "meta"
     meta.mkdir(parents=True)
@@ -303,7 +303,7 @@ def test_all_that_is_left_out_is_listed(tmp_path, monkeypatch):
     assert [one["key"] for one in skipped] == [f"waffles/{i}" for i in range(10) if i != 7]
 
 
-def test_shards_do_not_go_among_the_files_that_they_are_made_of(tmp_path, monkeypatch):
+def test_the_output_must_not_be_in_the_folder_of_source_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for words in (
         ("cifar10", "downloads/cifar10"),
@@ -315,7 +315,7 @@ def test_shards_do_not_go_among_the_files_that_they_are_made_of(tmp_path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
-def test_shards_of_another_size_that_are_there_are_named(tmp_path, monkeypatch):
+def test_existing_shards_of_another_size_are_reported(tmp_path, monkeypatch):
     make_cifar10(tmp_path / "files", monkeypatch)
     words = ("cifar10", tmp_path / "out", "--from", tmp_path / "files")
     fetch(*words, "--shard-size", "7")
@@ -335,11 +335,11 @@ def test_shards_of_another_size_that_are_there_are_named(tmp_path, monkeypatch):
         (("cifar10", "out", "--from", "files", "--downloads", "more"), "--downloads"),
     ],
 )
-def test_arguments_that_do_nothing_are_refused(words, idle):
+def test_arguments_without_effect_are_refused(words, idle):
     assert fail_fetch(*words).endswith(f"leave out {idle}")
 
 
-def test_one_split_alone(tmp_path, monkeypatch):
+def test_one_split_can_be_fetched_alone(tmp_path, monkeypatch):
     make_food(tmp_path / "files", monkeypatch)
     fetch("food101", tmp_path / "out", "--from", tmp_path / "files", "--split", "test")
     assert [path.name for path in (tmp_path / "out").glob("*.tar")] == ["test-00000.tar"]
@@ -350,7 +350,7 @@ def test_one_split_alone(tmp_path, monkeypatch):
 
 
 @UNPACKING
-def test_the_next_command_reads_the_shards_that_are_there(tmp_path, monkeypatch):
+def test_the_next_command_reads_existing_shards(tmp_path, monkeypatch):
     make_imagenet_archives(tmp_path / "files", monkeypatch)
     monkeypatch.chdir(tmp_path)
     files = ("--from", tmp_path / "files")
@@ -476,7 +476,7 @@ def test_classes_that_differ_between_splits_are_refused(tmp_path, monkeypatch):
     assert "the classes of the split test differ from those of train" in message
 
 
-def test_a_frame_that_the_list_names_must_be_there(tmp_path, monkeypatch):
+def test_a_missing_frame_of_the_list_is_an_error(tmp_path, monkeypatch):
     MAKERS["ucf101"](tmp_path / "files", monkeypatch)
     shutil.rmtree(tmp_path / "files" / "UCF-101-midframes" / "YoYo")
     message = fail_fetch("ucf101", tmp_path / "out", "--from", tmp_path / "files")
@@ -501,12 +501,12 @@ def test_all_data_sets_are_listed():
     assert all(name in out for name in ELSEWHERE)
 
 
-def test_a_wrong_name_is_answered_with_the_nearest():
+def test_the_error_for_a_wrong_name_suggests_the_nearest():
     assert "did you mean cifar100?" in fail_fetch("cifar-100")
 
 
 @pytest.mark.parametrize("name", ELSEWHERE)
-def test_commands_of_other_programs_lead_to_the_shipped_config(name, tmp_path, monkeypatch):
+def test_sets_fetched_by_other_programs_name_the_shipped_config(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     out = fetch(name).out
     assert "huggingface" in out and f"cpp-pipe run {name}" in out
@@ -530,7 +530,7 @@ def test_tables_of_wikiart_hold_the_label_of_its_config(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
-def test_a_config_says_first_where_its_data_comes_from(path):
+def test_a_config_begins_with_where_its_data_comes_from(path):
     head = " ".join(line.strip("# ") for line in path.read_text().splitlines()[:4])
     name = "cifar10" if path.stem == "reference" else path.stem
     assert f"cpp-pipe fetch {name}" in head or (path.stem == "digits" and "scikit-learn" in head)

@@ -90,7 +90,7 @@ def test_duplicates_name_the_row_that_is_kept(store, exported):
     assert {row: other for row, other in enumerate(found) if other is not None} == expected
 
 
-def test_a_run_with_embeddings_alone_can_be_exported(tmp_path, digit_shards):
+def test_a_run_with_only_embeddings_can_be_exported(tmp_path, digit_shards):
     from ..cli import embed
 
     embed(tmp_path / "store", digit_shards)
@@ -102,7 +102,7 @@ def test_a_run_with_embeddings_alone_can_be_exported(tmp_path, digit_shards):
 
 
 @pytest.mark.parametrize("form", ["parquet", "clip-retrieval", "fiftyone"])
-def test_the_next_line_of_an_export_can_be_typed_in_a_shell(store, tmp_path, form):
+def test_the_next_command_of_an_export_can_be_typed_as_printed(store, tmp_path, form):
     out = tmp_path / f"it's $HOME{'.parquet' if form == 'parquet' else ''}"
     lines = succeed(store, "export", form, "--out", out).out.splitlines()
     words = shlex.split(next(line for line in lines if line.startswith("next: ")))

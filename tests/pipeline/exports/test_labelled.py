@@ -159,7 +159,7 @@ def test_equal_inputs_give_equal_bytes(store, exported, tmp_path, form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_an_export_says_what_it_wrote_and_refuses_what_is_there(store, tmp_path, form):
+def test_an_export_reports_its_files_and_refuses_existing_ones(store, tmp_path, form):
     out = tmp_path / "out"
     done = succeed(store, "export", form, "--edits", "open", "--out", out)
     clusters = len({row["cluster"] for row in expected_rows(store)})
@@ -171,7 +171,7 @@ def test_an_export_says_what_it_wrote_and_refuses_what_is_there(store, tmp_path,
 
 
 @pytest.mark.parametrize("form", ["imagefolder", "webdataset"])
-def test_the_next_line_runs(store, tmp_path, form):
+def test_the_next_command_of_an_export_runs(store, tmp_path, form):
     out = tmp_path / "it's $HOME"
     lines = succeed(store, "export", form, "--out", out).out.splitlines()
     words = shlex.split(next(line for line in lines if line.startswith("next: ")))[1:]
@@ -231,7 +231,7 @@ def test_images_that_cannot_be_read_are_left_out_and_named(photos, tmp_path):
     assert len(annotations["images"]) == len(list((tmp_path / "coco" / "images").iterdir())) == 11
 
 
-def test_an_image_that_cannot_be_read_does_not_end_the_others(photos):
+def test_an_unreadable_image_does_not_stop_the_export(photos):
     store, folder = photos
     run = Run.open(Store(store))
     embeddings = run.artifact("embeddings")
@@ -243,7 +243,7 @@ def test_an_image_that_cannot_be_read_does_not_end_the_others(photos):
     assert third == read_row(embeddings, run.record.sources, 3)
 
 
-def test_where_no_image_is_left_nothing_is_written(photos, tmp_path):
+def test_nothing_is_written_if_no_image_can_be_read(photos, tmp_path):
     store, _ = photos
     for number in (0, 1):
         Run.open(Store(store)).edits.exclude(cluster=number)
@@ -266,7 +266,7 @@ def test_clusters_are_made_where_they_are_missing(tmp_path):
 # Names.
 
 
-def test_clusters_of_one_name_get_their_numbers_even_if_that_is_a_name_too():
+def test_clusters_of_one_name_get_their_numbers_as_unique_names():
     assert unique_names({0: "a", 1: "b"}) == {0: "a", 1: "b"}
     assert unique_names({3: "dog", 7: "dog", 9: "cat"}) == {3: "dog 3", 7: "dog 7", 9: "cat"}
     names = unique_names({3: "dog", 7: "dog", 9: "dog 3"})
@@ -345,7 +345,7 @@ def test_torchvision_finds_every_image_under_its_class(store, exported):
     assert found[0][0].size == (32, 32)
 
 
-def test_a_split_has_every_class_on_both_sides_and_stays_when_images_are_added(store, exported):
+def test_a_split_has_all_classes_on_both_sides_and_is_stable(store, exported):
     from torchvision.datasets import ImageFolder
 
     folder = exported("imagefolder", "--split", "0.8")
@@ -362,7 +362,7 @@ def test_a_split_has_every_class_on_both_sides_and_stays_when_images_are_added(s
 
 
 @pytest.mark.parametrize("flags", [(), ("--split", "0.8")])
-def test_datasets_reads_folders_whose_classes_are_called_like_splits(exported, tmp_path, flags):
+def test_datasets_reads_folders_whose_classes_are_named_like_splits(exported, tmp_path, flags):
     folder = exported("imagefolder", *flags)
     rows = load_with_datasets(folder, tmp_path)["rows"]
     files = Counter((p.parts[-3], p.parts[-2]) for p in folder.rglob("*.png"))
@@ -422,7 +422,7 @@ def test_webdataset_reads_image_class_and_decisions(store, exported):
         assert file.read(manifest[30]["size"]) == samples[30]["png"]
 
 
-def test_shards_of_an_export_can_be_embedded_and_name_no_user_and_no_time(photos, tmp_path):
+def test_shards_of_an_export_can_be_embedded_and_hold_no_user_or_time(photos, tmp_path):
     store, _ = photos
     out = tmp_path / "out"
     succeed(store, "export", "webdataset", "--out", out)

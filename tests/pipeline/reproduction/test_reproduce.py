@@ -83,7 +83,7 @@ def test_the_whole_path_runs_on_a_tiny_cifar(reproduced, folder):
     assert (folder / "cifar10" / "dataset.json").is_file()
 
 
-def test_the_table_has_ours_beside_published_figures(reproduced):
+def test_the_table_shows_our_figures_beside_published_ones(reproduced):
     lines = reproduced.out.splitlines()
     assert "CIFAR-10: 120 rows, k 10, 2 seeds; scores in per cent" in lines
     starts = ["cpp-pipe, default", "cpp-pipe, paper's recipe", "k-means", "chance, same sizes"]
@@ -95,7 +95,7 @@ def test_the_table_has_ours_beside_published_figures(reproduced):
     assert ours.count("±") == 3
 
 
-def test_it_says_what_differs(reproduced):
+def test_differences_from_the_published_experiment_are_listed(reproduced):
     said = reproduced.out
     assert "only 120 of 60,000 images are here: compare with nothing published" in said
     assert "settings changed by --set: train.hidden=32, train.features=16" in said
@@ -149,7 +149,7 @@ def test_each_trial_shows_the_images_of_the_data_set(reproduced, folder):
         assert read_row(embeddings, record.sources, 0).startswith(b"\x89PNG")
 
 
-def test_embeddings_that_one_has_need_no_images(tmp_path, monkeypatch):
+def test_existing_embeddings_need_no_images(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_groups(Path("mine.npz"))
     row = figures(succeed(tmp_path / "artifacts", *OF_A_FILE))
@@ -192,7 +192,7 @@ def test_two_files_of_one_data_set_stand_beside_each_other(tmp_path, monkeypatch
         assert f"CIFAR-10 ({name}): 100 rows" in done.out
 
 
-def test_rows_without_labels_are_clustered_and_said(tmp_path, monkeypatch):
+def test_rows_without_labels_are_clustered_and_reported(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_groups(Path("mine.npz"))
     whole = dict(np.load("mine.npz"))
@@ -208,7 +208,7 @@ def test_rows_without_labels_are_clustered_and_said(tmp_path, monkeypatch):
     assert row["kmeans"] == [asdict(score_clusters(np.arange(60) % 10, pred))]
 
 
-def test_heads_and_spectrum_are_fitted_to_all_rows_that_are_there(tmp_path, monkeypatch):
+def test_heads_and_spectrum_are_fitted_to_all_rows(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_groups(Path("whole.npz"))
     whole = np.load("whole.npz")
@@ -230,7 +230,7 @@ def test_a_run_with_the_defaults_has_a_plain_name():
     assert name_run("cifar10", EmbedSettings(), (), None) == "reproduce-cifar10"
 
 
-def test_what_is_set_of_the_model_embeds(folder, reproduced, monkeypatch):
+def test_changed_settings_of_embed_are_used(folder, reproduced, monkeypatch):
     monkeypatch.chdir(folder)
     embed = Store(folder / "artifacts").runs.read(figures(reproduced)["run"]).settings["embed"]
     words = ("--seeds", "1", *SMALL, "--set", "embed.exif=apply")
@@ -255,14 +255,14 @@ def test_k_means_has_as_many_clusters_as_there_are_classes_for_each_seed(reprodu
     assert row["kmeans_method"] == "k-means"
 
 
-def test_k_means_of_many_rows_is_called_what_it_is():
+def test_k_means_of_many_rows_is_called_mini_batch_k_means():
     of_many = replace(compare([10], [10]), kmeans_method="mini-batch k-means")
     assert "mini-batch k-means" in [row[0] for row in of_many.rows()]
     assert "k-means" not in [row[0] for row in of_many.rows()]
     assert of_many.to_json()["kmeans_method"] == "mini-batch k-means"
 
 
-def test_numbers_of_clusters_that_deviate_are_said_by_seed():
+def test_deviating_numbers_of_clusters_are_listed_by_seed():
     comparison = compare([10, 9, 8], [10, 10, 10])
     (said,) = [line for line in comparison.differences() if "were joined" in line]
     assert said == (
@@ -323,9 +323,7 @@ def test_published_figures_are_printed_with_their_sources(reproduced):
         ("train.seed=7", "--set train.seed: reproduce sets the seeds; use --seeds"),
     ],
 )
-def test_what_cannot_be_set_is_refused_before_anything_is_read(
-    assignment, said, tmp_path, monkeypatch
-):
+def test_invalid_settings_are_refused_before_any_work(assignment, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert said in fail(tmp_path / "artifacts", "reproduce", "cifar10", "--set", assignment)
     assert list(tmp_path.iterdir()) == []
@@ -360,7 +358,7 @@ def test_labels_of_another_data_set_are_refused(tmp_path, monkeypatch):
         (("imagenet",), "torchvision cannot download ImageNet-1k"),
     ],
 )
-def test_what_cannot_be_reproduced_is_refused(words, said, tmp_path, monkeypatch):
+def test_an_impossible_reproduction_is_refused(words, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert said in fail(tmp_path / "artifacts", "reproduce", *words)
 
@@ -412,9 +410,7 @@ def test_a_folder_in_the_way_is_named_with_what_to_do(there, words, said, tmp_pa
         ),
     ],
 )
-def test_what_a_later_data_set_lacks_is_said_before_work_on_the_first(
-    words, said, tmp_path, monkeypatch
-):
+def test_all_data_sets_are_checked_before_work_on_the_first(words, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_groups(Path("mine.npz"))
     assert said in fail(tmp_path / "artifacts", "reproduce", *words)
@@ -471,7 +467,7 @@ def test_reproduce_has_a_help_with_an_example():
     assert "of imagenet only those of training, train-*.tar" in said
 
 
-def test_settings_that_follow_from_a_changed_one_follow_it():
+def test_derived_settings_follow_a_changed_one():
     recipe = paper("cifar100", rows=60_000)
     one = replace(recipe, train=replace(recipe.train, eta=0.12, batch=1024))
     followed = follow(one, "cifar100", 60_000, {"train.eta", "train.batch"})

@@ -32,7 +32,7 @@ TOKEN = re.compile(r"http://127\.0\.0\.1:\d+/\?token=([\w-]{32})")
 
 @pytest.mark.usefixtures("hang_up_is_heard")
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_it_prints_its_address_and_a_signal_ends_it_with_nothing_left(finished, tmp_path, signum):
+def test_it_prints_its_address_and_a_signal_ends_it_without_leftovers(finished, tmp_path, signum):
     with start(finished, env={"TMPDIR": str(tmp_path)}) as server:
         assert TOKEN.fullmatch(server.printed)
         assert server.client.get("/api/run").json()["rows"] == 60
@@ -43,7 +43,7 @@ def test_it_prints_its_address_and_a_signal_ends_it_with_nothing_left(finished, 
     assert not folders_of_servers(tmp_path)
 
 
-def test_what_a_killed_server_leaves_is_removed_by_the_next_one(finished, tmp_path):
+def test_leftovers_of_a_killed_server_are_removed_by_the_next_one(finished, tmp_path):
     env = {"TMPDIR": str(tmp_path)}
     with start(finished, env=env) as server:
         assert server.client.get("/api/run").status_code == 200
@@ -116,7 +116,7 @@ def test_no_token_lets_in_this_machine_only(finished):
         (["--host", "192.0.2.1"], "is not an address of this machine"),
     ],
 )
-def test_what_cannot_be_served_is_refused_in_one_line(finished, flags, words):
+def test_an_invalid_run_or_flag_is_refused_in_one_line(finished, flags, words):
     assert words in fail(finished, "serve", "--port", "0", "--no-make", *flags)
 
 

@@ -90,7 +90,7 @@ def test_two_clusters_are_merged_where_they_are_compared(editable, browser):
         assert [op for op, _ in decisions(editable)] == ["merge"]
 
 
-def test_a_cluster_is_split_as_the_hierarchy_splits_it(editable, browser):
+def test_a_cluster_is_split_in_two(editable, browser):
     with visit(browser, editable.port) as seen:
         page = seen.page
         seen.open("")
@@ -101,7 +101,7 @@ def test_a_cluster_is_split_as_the_hierarchy_splits_it(editable, browser):
         expect(page.locator("h1")).to_have_text("60 images in 6 clusters")
 
 
-def test_a_decision_of_somebody_else_is_shown_and_not_overwritten(editable, browser):
+def test_a_decision_of_another_person_is_shown_and_not_overwritten(editable, browser):
     with (
         visit(browser, editable.port, may_fail=True) as seen,
         visit(browser, editable.port) as other,
@@ -147,7 +147,7 @@ def test_images_and_clusters_are_reviewed_by_one_key_each(editable, browser):
         expect(page.locator("main [role=status]")).to_have_text(f"1 of {total - 2}")
 
 
-def test_keys_that_are_pressed_fast_decide_about_one_after_the_other(editable, browser):
+def test_keys_pressed_fast_decide_about_one_image_after_the_other(editable, browser):
     with visit(browser, editable.port) as seen:
         page = seen.page
         seen.open("review?queue=unnamed")
@@ -168,7 +168,7 @@ def test_keys_that_are_pressed_fast_decide_about_one_after_the_other(editable, b
         assert len(editable.json("/api/edits")["names"]) == 3
 
 
-def test_keys_behind_a_decision_that_fails_decide_nothing(editable, browser):
+def test_keys_pressed_after_a_failed_decision_decide_nothing(editable, browser):
     """They were meant for images that did not come."""
     with visit(browser, editable.port, may_fail=True) as seen:
         page = seen.page
@@ -218,7 +218,7 @@ def test_the_page_does_not_decide_where_the_server_is_read_only(served, browser)
         assert served.json("/api/edits")["length"] == 0
 
 
-def test_nothing_is_decided_about_clusters_that_are_no_decided_ones(editable, browser):
+def test_only_decided_clusters_can_be_decided_about(editable, browser):
     """Numbers of a level of the hierarchy, or of another k, mean other clusters."""
     with visit(browser, editable.port) as seen:
         page = seen.page
@@ -279,7 +279,7 @@ def test_excluded_images_are_no_hits_on_the_page(editable, browser):
         assert gone["key"] not in seen.page.locator(".results .key").all_text_contents()
 
 
-def test_a_page_of_an_earlier_run_decides_nothing(editable):
+def test_an_open_page_of_a_replaced_run_decides_nothing(editable):
     generation = editable.json("/api/run")["generation"]
     new = {"op": "name", "clusters": [1], "value": "x", "seen": 0}
     answer = editable.client.post("/api/edits", json={**new, "generation": "0123456789ab"})
@@ -289,7 +289,7 @@ def test_a_page_of_an_earlier_run_decides_nothing(editable):
     assert answer.status_code == 200
 
 
-def test_what_needs_a_look_is_reviewed_however_many_decisions_came_after_it(own_store, browser):
+def test_decisions_that_need_a_look_are_reviewed_after_many_later_ones(own_store, browser):
     clusters = Run.open(own_store).artifact("assignments").column("cluster")
     sizes = sorted(range(5), key=list(clusters).count)
     run = Run.open(own_store)
@@ -327,7 +327,7 @@ def test_what_needs_a_look_is_reviewed_however_many_decisions_came_after_it(own_
         expect(status).to_have_text(f"1 of {left}" if left else "")
 
 
-def test_a_double_click_in_a_review_decides_about_the_image_in_sight_alone(editable, browser):
+def test_a_double_click_in_a_review_decides_about_one_image(editable, browser):
     with visit(browser, editable.port) as seen:
         seen.open("review?queue=labels")
         status = seen.page.locator("main [role=status]")
@@ -339,7 +339,7 @@ def test_a_double_click_in_a_review_decides_about_the_image_in_sight_alone(edita
         assert [op for op, _ in decisions(editable)] == ["exclude", "tag"]
 
 
-def test_a_cluster_of_which_all_is_excluded_says_so_and_is_included_again(editable, browser):
+def test_a_fully_excluded_cluster_says_so_and_can_be_included_again(editable, browser):
     with visit(browser, editable.port) as seen:
         page = seen.page
         seen.open("?focus=2")

@@ -11,9 +11,7 @@ from cpp_pipe.pipeline.serve.finder import encode_vector
 from .server import serve
 
 
-def test_other_answers_do_not_wait_until_the_index_of_a_shared_search_is_open(
-    finished, monkeypatch
-):
+def test_other_answers_do_not_wait_for_a_search_to_open_its_index(finished, monkeypatch):
     """In a bucket, opening it copies the whole index first."""
     opening, may_open = threading.Event(), threading.Event()
     open_searcher = Run.searcher

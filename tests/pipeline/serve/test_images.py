@@ -57,7 +57,7 @@ def test_images_of_few_pixels_keep_every_pixel():
     assert resize(encoded(200, 200), 128, 0)[1] == "image/jpeg"
 
 
-def test_small_images_are_cached_within_a_limit_the_latest_longest(finished, tmp_path):
+def test_small_images_are_cached_within_a_limit_latest_first(finished, tmp_path):
     run = Run.open(finished)
     rows = RowFields(run.artifact("embeddings"), MappedFolder(tmp_path))
     limit = 10 * len(Images(run, rows).get(0, 128)[0])
@@ -116,7 +116,7 @@ def test_a_missing_tar_is_reported_and_the_others_are_shown(own_store):
         assert server.json("/api/images/25/neighbours")["hits"]
 
 
-def test_a_strip_with_a_gap_is_not_kept(own_store):
+def test_a_strip_with_a_missing_image_is_not_cached(own_store):
     run = Run.open(own_store)
     embeddings = run.artifact("embeddings")
     missing = Path(run.record.sources[embeddings.locate(25)[0]])

@@ -61,7 +61,7 @@ def test_clusters_are_merged_from_the_list_of_commands(editable, browser):
         assert recorded(editable) == [("merge", [2, 4], ""), ("merge", [0, 1], "")]
 
 
-def test_a_text_that_is_refused_stays_in_its_dialog(editable, browser):
+def test_a_refused_text_stays_in_its_dialog(editable, browser):
     with visit(browser, editable.port, may_fail=True) as seen:
         page = seen.page
         seen.open("")
@@ -97,7 +97,7 @@ def test_a_text_that_is_refused_stays_in_its_dialog(editable, browser):
         assert ops == [("name", "my name"), ("note", "blurred")]
 
 
-def test_the_image_that_had_the_focus_has_it_after_a_dialog(editable, browser):
+def test_the_focus_returns_to_the_image_after_a_dialog(editable, browser):
     with visit(browser, editable.port) as seen:
         page = seen.page
         seen.open("")
@@ -130,7 +130,7 @@ def test_the_grid_keeps_showing_the_cluster_that_has_the_focus(editable, browser
         expect(group.locator(".tile")).to_be_in_viewport()
 
 
-def test_one_page_has_one_name(served, browser):
+def test_the_page_of_images_has_one_name_everywhere(served, browser):
     with visit(browser, served.port) as seen:
         page = seen.page
         seen.open("review")

@@ -44,7 +44,7 @@ def test_each_queue_says_how_many_it_holds(editable, browser):
         seen.shoot("review-counts")
 
 
-def test_nothing_waits_until_the_queues_are_counted(served, browser):
+def test_the_page_does_not_wait_for_the_counts_of_queues(served, browser):
     with visit(browser, served.port) as seen:
         seen.page.route(re.compile(r"/api/set\?"), lambda route: None)  # never answered
         seen.open("review?queue=doubtful")
@@ -71,7 +71,7 @@ def test_each_spare_image_has_the_one_that_is_kept(groups):
     assert expected and found == {row: expected.get(row) for row in range(60)}
 
 
-def test_the_kept_image_is_refused_where_nobody_looked_for_copies(groups):
+def test_the_kept_image_is_refused_if_copies_were_never_searched(groups):
     server, _ = groups
     answer = server.get("/api/images/3/kept", kind="copies")
     assert answer.status_code == 404 and "cpp-pipe duplicates --tier same" in answer.text

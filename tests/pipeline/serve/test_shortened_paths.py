@@ -142,7 +142,7 @@ def test_no_answer_of_a_broken_run_tells_a_path(own_store, kind, how, caplog):
         assert str(own_store) in caplog.text, "the log of the server tells the path"
 
 
-def test_no_answer_tells_a_path_when_shards_and_store_are_gone(own_store, caplog):
+def test_no_answer_tells_a_path_if_shards_and_store_are_gone(own_store, caplog):
     secrets = secrets_of(own_store)
     sources = Store(own_store).runs.read("default").sources.values()
     with serve(own_store) as server:
@@ -157,7 +157,7 @@ def test_no_answer_tells_a_path_when_shards_and_store_are_gone(own_store, caplog
     assert str(own_store) in caplog.text
 
 
-def test_no_answer_tells_where_a_folder_and_a_model_lie(tmp_path, shared):
+def test_no_answer_tells_the_paths_of_a_folder_and_a_model(tmp_path, shared):
     folder, store = tmp_path / "Anna's photos (1)" / "summer", tmp_path / "artifacts"
     (folder / "sea").mkdir(parents=True)
     for number in range(24):

@@ -99,7 +99,7 @@ def test_pieces_add_up_to_the_answer(size):
     assert TestClient(Delivery(Response(body))).get("/").content == body
 
 
-def test_answers_that_wait_are_limited_and_one_that_is_shared_counts_once():
+def test_waiting_answers_are_limited_and_shared_ones_count_once():
     async def receive() -> Message:
         return {"type": "http.request", "body": b"", "more_body": False}
 
@@ -142,7 +142,7 @@ def test_answers_that_wait_are_limited_and_one_that_is_shared_counts_once():
     asyncio.run(run())
 
 
-def test_connections_over_the_limit_are_told_to_come_again(finished, monkeypatch):
+def test_connections_over_the_limit_get_503_and_retry_after(finished, monkeypatch):
     monkeypatch.setattr(server_module, "_MAX_FILES", 2 * server_module._SPARE_FILES)
     with serve(finished) as server, contextlib.ExitStack() as held:
         for _ in range(240):

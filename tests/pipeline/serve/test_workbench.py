@@ -40,7 +40,7 @@ def test_the_grid_shows_the_set_by_cluster_the_most_confident_first(served, brow
         seen.shoot("workbench")
 
 
-def test_only_what_is_in_sight_exists(served, browser):
+def test_only_images_in_sight_are_drawn(served, browser):
     with visit(browser, served.port, (1440, 500)) as seen:
         page = seen.page
         seen.open("?size=XL")
@@ -109,7 +109,7 @@ def test_a_click_in_the_shelf_leads_to_the_images_of_the_cluster(served, browser
         expect(page.locator(".shelf-line")).to_have_count(5)
 
 
-def test_filters_stand_in_the_address(served, browser):
+def test_filters_are_part_of_the_address(served, browser):
     with visit(browser, served.port) as seen:
         page = seen.page
         seen.open("")
@@ -165,7 +165,7 @@ def test_images_are_selected_by_pointer_and_keys_and_leave_as_keys(served, brows
         expect(page.locator(".tray")).to_be_hidden()
 
 
-def test_a_drawer_gives_the_focus_back_to_what_opened_it(served, browser):
+def test_a_closed_drawer_returns_the_focus(served, browser):
     with visit(browser, served.port, PHONE) as seen:
         page = seen.page
         seen.open("")
@@ -193,7 +193,7 @@ def test_an_address_that_shows_nothing_says_so_in_its_heading(served, browser):
         expect(seen.page.locator("h1")).to_contain_text("60 images")
 
 
-def test_a_heading_says_what_failed_and_a_button_tries_again(served, browser):
+def test_a_failure_is_named_in_the_heading_and_can_be_retried(served, browser):
     with visit(browser, served.port, may_fail=True) as seen:
         seen.open("?where=nosuchcolumn+%3E+2")
         expect(seen.page.locator("h1")).to_have_text("These images cannot be found")
@@ -206,7 +206,7 @@ def test_a_heading_says_what_failed_and_a_button_tries_again(served, browser):
 
 
 @pytest.mark.parametrize("size", [(768, 1024), (820, 1180), (390, 844), (1024, 600)])
-def test_what_can_be_pressed_is_in_sight_and_nothing_overlaps(served, browser, size):
+def test_all_buttons_are_in_sight_and_do_not_overlap(served, browser, size):
     with visit(browser, served.port, size) as seen:
         page = seen.page
         seen.open("")

@@ -29,7 +29,7 @@ def test_labels_and_keys_of_bytes_are_text(tmp_path: Path):
     assert read_label_table(path) == {"a": "cat", "é": "dog"}
 
 
-def test_labels_that_are_not_utf8_have_the_letters_that_are(tmp_path: Path):
+def test_invalid_utf8_in_labels_is_replaced(tmp_path: Path):
     path = not_utf8(tmp_path / "l.parquet", {"key": ["a"], "label": ["wonderful"]}, b"wonderful")
     assert read_label_table(path) == {"a": "wonderfu\ufffd"}
 
@@ -45,7 +45,7 @@ def test_names_of_columns_that_are_not_utf8_are_one_clear_error(tmp_path: Path, 
         read_label_table(path)
 
 
-def test_other_tables_with_such_names_are_one_clear_error_too(tmp_path: Path):
+def test_other_tables_with_invalid_column_names_are_one_clear_error(tmp_path: Path):
     words = not_utf8(tmp_path / "w.parquet", {"name": ["cat"], "other": ["c"]}, b"other")
     with pytest.raises(ConfigError, match=r"the vocabulary .* cannot be read as Parquet: "):
         of_file(words)

@@ -106,12 +106,12 @@ def test_a_key_inside_its_folder_is_allowed(key):
         "memory://x.tar",
     ],
 )
-def test_an_address_that_could_harm_is_not_followed(address):
+def test_a_dangerous_address_is_not_followed(address):
     with pytest.raises(ShardError, match="not followed where a run names it"):
         require_public_address(address)
 
 
-def test_who_wrote_a_store_alone_can_follow_any_address(monkeypatch):
+def test_an_environment_variable_allows_any_address(monkeypatch):
     monkeypatch.setenv("CPP_PIPE_FOLLOW_ALL", "1")
     require_public_address("http://127.0.0.1:8000/x.tar")
 

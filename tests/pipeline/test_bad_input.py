@@ -205,7 +205,7 @@ def test_the_model_flag_replaces_a_model_config(store, shards):
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         (b"{", "describes no model that open_clip can make"),
         (b"\xff{}", "describes no model that open_clip can make"),
@@ -220,7 +220,7 @@ def test_the_model_flag_replaces_a_model_config(store, shards):
     ],
 )
 def test_an_invalid_model_config_is_one_line_and_others_still_load(
-    store, shards, tmp_path, change, says
+    store, shards, tmp_path, change, message
 ):
     from cpp_pipe.pipeline.config import CONFIGS
 
@@ -235,7 +235,7 @@ def test_an_invalid_model_config_is_one_line_and_others_still_load(
         path.write_text(json.dumps(right))
     weights = ["--pretrained", CONFIGS / "digits-clip.safetensors"]
     line = fail(store, "embed", "--shards", shards, "--model-config", path, *weights)
-    assert says in line and (str(path) in line or "do not fit the model mine" in line)
+    assert message in line and (str(path) in line or "do not fit the model mine" in line)
     embed(store, shards)
 
 

@@ -125,8 +125,8 @@ def test_a_change_in_the_middle_of_a_long_text_is_embedded_again(tmp_path):
         for again in (False, True):
             when = time.time() + 100 * n + 50 * again
             os.utime(caption, (when, when))
-            said = succeed(store, "embed", *named, *DIGITS).err
-            assert ("was changed since it was embedded" in said) == (n == 1 and not again)
+            output = succeed(store, "embed", *named, *DIGITS).err
+            assert ("was changed since it was embedded" in output) == (n == 1 and not again)
         assert Run.open(store).artifact("embeddings").column("caption") == [caption.read_text()]
 
 

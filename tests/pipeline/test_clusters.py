@@ -83,8 +83,8 @@ def test_the_given_grid_is_used(store):
 
 
 def test_k_beyond_the_spectrum_is_refused_and_the_error_says_what_to_do(store):
-    said = fail(store, "select-k", "--grid", "3,13")
-    assert "13" in said and "1 to 12" in said and "spectrum.k_max" in said
+    message = fail(store, "select-k", "--grid", "3,13")
+    assert "13" in message and "1 to 12" in message and "spectrum.k_max" in message
     succeed(store, "select-k", "--set", "select_k.grid=[]")
 
 

@@ -357,7 +357,7 @@ def test_the_command_scores_the_rows_of_a_split(assigned):
 
 @pytest.mark.parametrize("command", ["eval", "report"])
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (None, "cannot be read (No such file or directory): name a .csv or .parquet of key and"),
         ("", "cannot be read as a table (Empty CSV file): write it as .csv in UTF-8"),
@@ -368,13 +368,13 @@ def test_the_command_scores_the_rows_of_a_split(assigned):
     ],
 )
 def test_labels_that_do_not_fit_are_refused_before_any_work(
-    digits, tmp_path, command, content, said
+    digits, tmp_path, command, content, message
 ):
     key = Run.open(digits).artifact("embeddings").column("key")[0]
     table = tmp_path / "labels.csv"
     if content is not None:
         table.write_text(content.format(key=key))
-    assert said.format(key=key) in fail(digits, command, "--labels", table)
+    assert message.format(key=key) in fail(digits, command, "--labels", table)
     assert set(Store(digits).runs.read("default").versions) == {"embeddings"}
     with pytest.raises((ConfigError, MissingError)):
         Run.open(digits).evaluate(labels=table)

@@ -468,7 +468,7 @@ def test_a_config_may_name_folders_and_tables(store, tmp_path, photos):
 
 
 @pytest.mark.parametrize(
-    ("asked", "says"),
+    ("asked", "message"),
     [
         ("embed --shards photos", "--images 'photos'"),
         ("embed --shards photos/7", "--images 'photos/7'"),
@@ -502,7 +502,9 @@ def test_a_config_may_name_folders_and_tables(store, tmp_path, photos):
         ("embed", "--images FOLDER"),
     ],
 )
-def test_an_input_of_another_kind_names_the_right_flag(store, tmp_path, monkeypatch, asked, says):
+def test_an_input_of_another_kind_names_the_right_flag(
+    store, tmp_path, monkeypatch, asked, message
+):
     write_image(tmp_path / "photos" / "7" / "picture.png")
     write_shards(tmp_path / "shards", shards=1, size=1)
     write_table(tmp_path / "tables" / "a.parquet", {"jpg": [png(0)]})
@@ -510,5 +512,5 @@ def test_an_input_of_another_kind_names_the_right_flag(store, tmp_path, monkeypa
     np.save(tmp_path / "vectors" / "a.npy", np.eye(3, dtype=np.float32))
     monkeypatch.chdir(tmp_path)
     line = fail(store, *asked.split())
-    assert says in line.replace(f"{tmp_path}/", "")
+    assert message in line.replace(f"{tmp_path}/", "")
     assert not (store / "embeddings").exists()

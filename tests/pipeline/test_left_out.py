@@ -194,7 +194,7 @@ def test_files_beside_shards_are_counted_but_not_their_tables(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("names", "says"),
+    ("names", "message"),
     [
         ((), "hold no image: name a folder of files that end in .jpg"),
         (("a.mov", "b.mov", "c.txt"), "hold no image, but 2 .mov, 1 .txt: name a folder"),
@@ -202,7 +202,7 @@ def test_files_beside_shards_are_counted_but_not_their_tables(tmp_path):
     ],
 )
 @pytest.mark.parametrize("command", ["embed", "run", "pack"])
-def test_a_folder_without_images_says_what_it_holds(tmp_path, names, says, command):
+def test_a_folder_without_images_says_what_it_holds(tmp_path, names, message, command):
     folder = tmp_path / "folder"
     folder.mkdir()
     for name in names:
@@ -213,7 +213,7 @@ def test_a_folder_without_images_says_what_it_holds(tmp_path, names, says, comma
         line = done.err
     else:
         line = fail(tmp_path / "store", command, "--images", folder, *DIGITS)
-    assert says in re.sub(r"\s+", " ", line)
+    assert message in re.sub(r"\s+", " ", line)
 
 
 def test_the_line_names_few_suffixes_and_counts_all():

@@ -121,8 +121,8 @@ def test_commands_page_report_and_python_name_what_is_out_of_date(changed):
         assert ("captions" in read_contents(run).absences) == ("captions" in stale)
 
     # Python.
-    run, said = Run.open(store), []
-    run.report = said.append
+    run, lines = Run.open(store), []
+    run.report = lines.append
     if "features" in stale:
         with pytest.raises(MissingError, match="features are out of date: run `cpp-pipe project"):
             run.search(key=run.artifact("embeddings").column("key")[0])
@@ -133,7 +133,7 @@ def test_commands_page_report_and_python_name_what_is_out_of_date(changed):
         hits = run.search(key=run.artifact("embeddings").column("key")[0])
         assert all((hit.caption is None) == ("captions" in stale) for hit in hits)
         names = {"assignments": "clusters", "captions": "captions"}
-        assert [line.split()[0] for line in said] == [
+        assert [line.split()[0] for line in lines] == [
             noun for slot, noun in names.items() if slot in stale
         ]
 

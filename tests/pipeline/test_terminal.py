@@ -170,8 +170,10 @@ def test_json_lines_of_every_long_command_follow_one_schema(world, tmp_path, nam
     lines = log.read_text().splitlines()
     stamp = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ")
     assert all(stamp.match(line) for line in lines)
-    told = [json.loads(line)["message"] for line in done.err.splitlines() if '"message"' in line]
-    assert [line for line in told if line not in "\n".join(lines)] == []
+    messages = [
+        json.loads(line)["message"] for line in done.err.splitlines() if '"message"' in line
+    ]
+    assert [line for line in messages if line not in "\n".join(lines)] == []
     if name in ("embed", "train", "curate", "export", "verify", "pack", "report", "run"):
         assert "count" in kinds or "there already" in done.err
 

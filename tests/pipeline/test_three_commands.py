@@ -134,8 +134,8 @@ def test_python_finds_what_the_command_line_finds(walked):
     store, image, _ = walked
     run = Run.open(Store(store))
     hits = run.search(image=image, n=3)
-    said = json.loads(succeed(store, "search", "--query", image, "--json", "-n", "3").out)
-    assert [hit.to_json() for hit in hits] == said
+    printed = json.loads(succeed(store, "search", "--query", image, "--json", "-n", "3").out)
+    assert [hit.to_json() for hit in hits] == printed
     assert run.image(hits[0].row).size == (32, 32)
     assert search(store=store, image=Image.open(image), n=3) == hits
     features = run.artifact("features")

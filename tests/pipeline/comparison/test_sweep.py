@@ -101,12 +101,12 @@ def test_equal_steps_are_made_once_and_a_second_sweep_makes_nothing(store):
 
 
 def test_seeds_share_one_line_with_their_spread(store):
-    told = json.loads(succeed(store, *SWEEP, "--json").out)
-    assert [group["label"] for group in told["groups"]] == ["clusterings=4", "clusterings=8"]
-    for group in told["groups"]:
+    result = json.loads(succeed(store, *SWEEP, "--json").out)
+    assert [group["label"] for group in result["groups"]] == ["clusterings=4", "clusterings=8"]
+    for group in result["groups"]:
         assert group["seeds"] == [0, 1] and group["acc"]["spread"] is not None
-    assert told["settings"] == {"spectrum.clusterings": ["4", "8"]}
-    assert all(told["agreement"][n][n] is not None for n in (0, 1))
+    assert result["settings"] == {"spectrum.clusterings": ["4", "8"]}
+    assert all(result["agreement"][n][n] is not None for n in (0, 1))
 
 
 def test_a_run_of_a_sweep_is_a_run_like_any_other(store):
@@ -118,17 +118,19 @@ def test_a_run_of_a_sweep_is_a_run_like_any_other(store):
 def test_settings_without_effect_are_reported(store):
     # Nothing is trained, so the temperature of the training matters to nothing.
     words = ("sweep", "--run", "all", "--set", "train.eta=0.1,0.2", "--k", "4")
-    told = json.loads(succeed(store, *words, "--json").out)
-    assert told["settings"] == {"train.eta": ["0.1", "0.2"]}
-    assert told["notes"] == ["all_eta-0.1_k-4 and all_eta-0.2_k-4 made the same clusters"]
+    result = json.loads(succeed(store, *words, "--json").out)
+    assert result["settings"] == {"train.eta": ["0.1", "0.2"]}
+    assert result["notes"] == ["all_eta-0.1_k-4 and all_eta-0.2_k-4 made the same clusters"]
 
 
 def test_list_makes_nothing(store):
     before = set(Store(store).runs.names())
     out = succeed(store, "sweep", "--run", "all", "--k", "2,3", "--list").out
     assert "all_k-2" in out and "all_k-3" in out
-    told = json.loads(succeed(store, "sweep", "--run", "all", "--k", "2,3", "--list", "--json").out)
-    assert told == {"runs": ["all_k-2", "all_k-3"]}
+    result = json.loads(
+        succeed(store, "sweep", "--run", "all", "--k", "2,3", "--list", "--json").out
+    )
+    assert result == {"runs": ["all_k-2", "all_k-3"]}
     assert set(Store(store).runs.names()) == before
 
 
@@ -175,8 +177,8 @@ def _few():
 
 def test_python_sweeps_the_same_runs(store):
     table = Run.open(store, "all").sweep({"spectrum.clusterings": [4, 8]}, seeds=2, k=4)
-    told = json.loads(succeed(store, *SWEEP, "--json").out)
-    assert table.to_json() == told
+    result = json.loads(succeed(store, *SWEEP, "--json").out)
+    assert table.to_json() == result
 
 
 def sweep_json(store: Path, *words: str) -> dict:
@@ -222,40 +224,40 @@ def test_seeds_stay_one_line_where_one_of_them_has_other_captions(store):
 
 
 def test_settings_that_clusters_do_not_record_get_lines_of_their_own(store):
-    told = sweep_json(store, "--set", "select_k.rule=code,bic", "--k", "4")
-    assert [group["runs"] for group in told["groups"]] == [["all_rule-code_k-4"],
+    result = sweep_json(store, "--set", "select_k.rule=code,bic", "--k", "4")
+    assert [group["runs"] for group in result["groups"]] == [["all_rule-code_k-4"],
                                                            ["all_rule-bic_k-4"]]  # fmt: skip
-    assert told["notes"] == ["all_rule-code_k-4 and all_rule-bic_k-4 made the same clusters"]
+    assert result["notes"] == ["all_rule-code_k-4 and all_rule-bic_k-4 made the same clusters"]
 
 
 def test_k_max_is_listed_only_if_it_was_varied(store):
-    told = sweep_json(store, "--k", "2,3", "--set", "spectrum.k_max=8,12")
-    assert len(told["groups"]) == 4
-    assert told["settings"]["spectrum.k_max"] == ["8", "8", "12", "12"]
+    result = sweep_json(store, "--k", "2,3", "--set", "spectrum.k_max=8,12")
+    assert len(result["groups"]) == 4
+    assert result["settings"]["spectrum.k_max"] == ["8", "8", "12", "12"]
     # Without a number the eigenvectors follow from k.
     assert list(sweep_json(store, "--k", "2,60")["settings"]) == ["assign.k"]
 
 
 def test_nearly_equal_numbers_get_lines_of_their_own(store):
-    told = sweep_json(store, "--set", "spectrum.eta=0.1000001,0.1000002", "--k", "4")
-    assert told["settings"]["spectrum.eta"] == ["0.1000001", "0.1000002"]
+    result = sweep_json(store, "--set", "spectrum.eta=0.1000001,0.1000002", "--k", "4")
+    assert result["settings"]["spectrum.eta"] == ["0.1000001", "0.1000002"]
 
 
 def test_runs_with_equal_settings_and_seeds_count_once(store):
     succeed(store, "sweep", "--run", "all", "--k", "4", "--seeds", "2")
-    told = json.loads(
+    result = json.loads(
         succeed(store, "compare", "all", "all_k-4_seed-0", "all_k-4_seed-1", "--json").out
     )
-    assert [group["runs"] for group in told["groups"]] == [["all", "all_k-4_seed-1"]]
-    assert told["notes"] == [
+    assert [group["runs"] for group in result["groups"]] == [["all", "all_k-4_seed-1"]]
+    assert result["notes"] == [
         "all_k-4_seed-0 has the settings and the seeds of all, and is counted once with it"
     ]
 
 
 def test_the_varied_seed_is_reported(store):
-    told = sweep_json(store, "--set", "spectrum.seed=3,4", "--k", "4")
-    assert told["groups"][0]["seeds"] == [3, 4]
-    assert told["groups"][0]["runs"] == ["all_spectrum.seed-3_k-4", "all_spectrum.seed-4_k-4"]
+    result = sweep_json(store, "--set", "spectrum.seed=3,4", "--k", "4")
+    assert result["groups"][0]["seeds"] == [3, 4]
+    assert result["groups"][0]["runs"] == ["all_spectrum.seed-3_k-4", "all_spectrum.seed-4_k-4"]
 
 
 def test_values_of_other_alphabets_have_names_of_their_own():
@@ -301,14 +303,14 @@ def test_different_guide_words_get_lines_of_their_own(tmp_path, digit_shards):
     guides[0].write_text("zero\nsix\neight\n")
     guides[1].write_text("one\nthree\nseven\n")
     axis = f"views.guide={guides[0]},{guides[1]}"
-    told = json.loads(
+    result = json.loads(
         succeed(store, "sweep", "--set", axis, "--k", "4", "--seeds", "2", "--json").out
     )
-    assert [len(group["runs"]) for group in told["groups"]] == [2, 2]
-    assert list(told["settings"]) == ["views.guide"]
+    assert [len(group["runs"]) for group in result["groups"]] == [2, 2]
+    assert list(result["settings"]) == ["views.guide"]
     # The same file with other words since: the runs made before are not the runs made now.
     guides[0].write_text("nine\nfour\n")
-    first = told["groups"][0]["runs"]
+    first = result["groups"][0]["runs"]
     parts = [partition_of(Run.open(store, name), _images(store, name)) for name in first]
     succeed(store, "assign", "--run", first[1])
     later = partition_of(Run.open(store, first[1]), _images(store, first[1]))

@@ -90,7 +90,7 @@ def test_a_dry_run_writes_nothing_into_the_store(store, tmp_path, flags, step):
 
 
 @pytest.mark.parametrize(
-    ("flags", "missing", "said"),
+    ("flags", "missing", "message"),
     [
         ("--cluster 0", ("heads",), "heads are needed, and not made yet: run `cpp-pipe train "),
         (
@@ -115,12 +115,12 @@ def test_a_dry_run_writes_nothing_into_the_store(store, tmp_path, flags, step):
         ),
     ],
 )
-def test_a_dry_run_names_a_command_that_can_be_typed(store, tmp_path, flags, missing, said):
+def test_a_dry_run_names_a_command_that_can_be_typed(store, tmp_path, flags, missing, message):
     fresh = tmp_path / "artifacts"
     shutil.copytree(store, fresh, symlinks=True)
     for slot in missing:
         shutil.rmtree(fresh / slot)
-    assert said in fail(fresh, "curate", "--dry-run", *flags.split())
+    assert message in fail(fresh, "curate", "--dry-run", *flags.split())
 
 
 @pytest.mark.parametrize(

@@ -87,10 +87,10 @@ def test_pairs_that_were_not_compared_are_reported(photos, monkeypatch):
     monkeypatch.setattr(cells, "_SAMPLE", 2)
     large = photos.parent / "large"
     succeed(large, "embed", "--images", photos, *DIGITS)
-    told = succeed(large, "duplicates", "--above", "0.5").out
+    output = succeed(large, "duplicates", "--above", "0.5").out
     facts = json.loads(succeed(large, "duplicates", "--above", "0.5", "--json").out)
     assert 0 < facts["recall"] < 1
-    assert f"{facts['recall']:.2%} of the near pairs" in " ".join(told.split())
+    assert f"{facts['recall']:.2%} of the near pairs" in " ".join(output.split())
 
 
 def test_curate_drops_the_copies_of_a_tier(store, tmp_path):

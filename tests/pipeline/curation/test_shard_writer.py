@@ -211,14 +211,14 @@ def test_a_changed_shard_is_named(embedded, tmp_path, change):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "says"),
+    ("seconds", "message"),
     [
         (0, "large.tar was changed since it was embedded"),
         # A time of change from before it was embedded tells nothing, but its headers do.
         (-10_000, "has no 030 where it was embedded from"),
     ],
 )
-def test_a_change_in_the_middle_of_a_shard_is_noticed(tmp_path, seconds, says):
+def test_a_change_in_the_middle_of_a_shard_is_noticed(tmp_path, seconds, message):
     content = {f"{n:03d}.png": png(n) + bytes(4000) for n in range(60)}
     shard = plain_tar(tmp_path / "large.tar", content)
     store = tmp_path / "store"
@@ -233,7 +233,7 @@ def test_a_change_in_the_middle_of_a_shard_is_noticed(tmp_path, seconds, says):
     changed = shard.stat().st_mtime + seconds
     os.utime(shard, (changed, changed))
     line = fail(store, "curate", "--out", tmp_path / "out")
-    assert says in line
+    assert message in line
     assert nothing_was_written(tmp_path / "out")
 
 
@@ -368,8 +368,8 @@ def test_changed_files_of_a_folder_are_named_with_what_to_do(tmp_path, change):
         (folder / "in" / f"{number}.txt").write_text("one")
     store = tmp_path / "store"
     succeed(store, "embed", "--images", folder, *DIGITS)
-    says = change_folder(folder, change)
+    message = change_folder(folder, change)
     line = fail(store, "curate", "--out", tmp_path / "out")
-    assert f"{folder} was changed since it was embedded {says}: put it back, or run" in line
+    assert f"{folder} was changed since it was embedded {message}: put it back, or run" in line
     assert "`cpp-pipe embed --images`" in line
     assert nothing_was_written(tmp_path / "out")

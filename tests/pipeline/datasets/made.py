@@ -271,11 +271,14 @@ def make_coco(root: Path, monkeypatch: pytest.MonkeyPatch) -> Expected:
         whole = {"images": images, "annotations": records, "categories": categories}
         _json(root / "annotations" / f"instances_{split}.json", whole)
     images = [{"id": 9, "file_name": "000000000009.jpg"}]
-    said = [
+    annotations = [
         {"id": 5, "image_id": 9, "caption": "A dog."},
         {"id": 2, "image_id": 9, "caption": "Two."},
     ]
-    _json(root / "annotations" / "captions_train2017.json", {"images": images, "annotations": said})
+    _json(
+        root / "annotations" / "captions_train2017.json",
+        {"images": images, "annotations": annotations},
+    )
     return expected
 
 

@@ -319,8 +319,10 @@ def test_existing_shards_of_another_size_are_reported(tmp_path, monkeypatch):
     make_cifar10(tmp_path / "files", monkeypatch)
     words = ("cifar10", tmp_path / "out", "--from", tmp_path / "files")
     fetch(*words, "--shard-size", "7")
-    said = fetch(*words, "--shard-size", "9").out
-    assert "already, in shards of at most 7 images: name a new folder for shards of another" in said
+    output = fetch(*words, "--shard-size", "9").out
+    assert (
+        "already, in shards of at most 7 images: name a new folder for shards of another" in output
+    )
     for same in (words, (*words, "--shard-size", "7")):
         assert "in shards of at most" not in fetch(*same).out
 
@@ -545,7 +547,7 @@ def test_a_config_takes_the_shards_that_fetch_writes(name):
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("config", "message"),
     [
         ("cifar10", "`cpp-pipe fetch cifar10` writes them"),
         ("cifar20", "`cpp-pipe fetch cifar20` writes them"),
@@ -553,10 +555,10 @@ def test_a_config_takes_the_shards_that_fetch_writes(name):
         ("wikiart", "`cpp-pipe fetch wikiart` says how to get them"),
     ],
 )
-def test_a_config_without_its_images_says_the_command(config, said, tmp_path, monkeypatch):
+def test_a_config_without_its_images_says_the_command(config, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert said in fail(tmp_path / "artifacts", "run", config)
-    assert said in fail(tmp_path / "artifacts", "embed", "--config", config)
+    assert message in fail(tmp_path / "artifacts", "run", config)
+    assert message in fail(tmp_path / "artifacts", "embed", "--config", config)
 
 
 def fail_fetch(*words: str | Path) -> str:

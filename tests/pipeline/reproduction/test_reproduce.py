@@ -96,10 +96,10 @@ def test_the_table_shows_our_figures_beside_published_ones(reproduced):
 
 
 def test_differences_from_the_published_experiment_are_listed(reproduced):
-    said = reproduced.out
-    assert "only 120 of 60,000 images are here: compare with nothing published" in said
-    assert "settings changed by --set: train.hidden=32, train.features=16" in said
-    assert "empty cells of CPP, PRO-DSC are not recorded in published.toml" in said
+    output = reproduced.out
+    assert "only 120 of 60,000 images are here: compare with nothing published" in output
+    assert "settings changed by --set: train.hidden=32, train.features=16" in output
+    assert "empty cells of CPP, PRO-DSC are not recorded in published.toml" in output
 
 
 def test_it_fits_a_terminal_of_80_columns(reproduced, folder, monkeypatch):
@@ -264,8 +264,8 @@ def test_k_means_of_many_rows_is_called_mini_batch_k_means():
 
 def test_deviating_numbers_of_clusters_are_listed_by_seed():
     comparison = compare([10, 9, 8], [10, 10, 10])
-    (said,) = [line for line in comparison.differences() if "were joined" in line]
-    assert said == (
+    (difference,) = [line for line in comparison.differences() if "were joined" in line]
+    assert difference == (
         "cpp-pipe, default: not 10 clusters, because overlapping pieces were joined: "
         "9 with seed 1, 8 with seed 2"
     )
@@ -302,15 +302,15 @@ def compare(default: list[int], paper: list[int]) -> Comparison:
 
 
 def test_published_figures_are_printed_with_their_sources(reproduced):
-    said = " ".join(reproduced.out.split())
+    output = " ".join(reproduced.out.split())
     for row in published("cifar10"):
-        assert f"{row.differs}; figures from {row.source}" in said
+        assert f"{row.differs}; figures from {row.source}" in output
     (without,) = [row for row in published("cifar20") if row.method == "CPP"]
     assert without.source is None
 
 
 @pytest.mark.parametrize(
-    ("assignment", "said"),
+    ("assignment", "message"),
     [
         ("train.epoch=3", "epoch"),
         ("trian.epochs=3", "there is no table 'trian'"),
@@ -323,9 +323,9 @@ def test_published_figures_are_printed_with_their_sources(reproduced):
         ("train.seed=7", "--set train.seed: reproduce sets the seeds; use --seeds"),
     ],
 )
-def test_invalid_settings_are_refused_before_any_work(assignment, said, tmp_path, monkeypatch):
+def test_invalid_settings_are_refused_before_any_work(assignment, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert said in fail(tmp_path / "artifacts", "reproduce", "cifar10", "--set", assignment)
+    assert message in fail(tmp_path / "artifacts", "reproduce", "cifar10", "--set", assignment)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -344,7 +344,7 @@ def test_labels_of_another_data_set_are_refused(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("dtd",), "the paper's settings are known for cifar10, cifar20, cifar100, imagenet"),
         (("cifar10", "cifar100", "--embeddings", "a.npz"), "given once for each data set"),
@@ -358,13 +358,13 @@ def test_labels_of_another_data_set_are_refused(tmp_path, monkeypatch):
         (("imagenet",), "torchvision cannot download ImageNet-1k"),
     ],
 )
-def test_an_impossible_reproduction_is_refused(words, said, tmp_path, monkeypatch):
+def test_an_impossible_reproduction_is_refused(words, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert said in fail(tmp_path / "artifacts", "reproduce", *words)
+    assert message in fail(tmp_path / "artifacts", "reproduce", *words)
 
 
 @pytest.mark.parametrize(
-    ("there", "words", "said"),
+    ("there", "words", "expected"),
     [
         (
             "cifar10/notes.txt",
@@ -391,17 +391,19 @@ def test_an_impossible_reproduction_is_refused(words, said, tmp_path, monkeypatc
         ),
     ],
 )
-def test_a_folder_in_the_way_is_named_with_what_to_do(there, words, said, tmp_path, monkeypatch):
+def test_a_folder_in_the_way_is_named_with_what_to_do(
+    there, words, expected, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     Path(there).parent.mkdir(parents=True)
     Path(there).write_text("mine")
     names = () if words[:1] == ("imagenet",) else ("cifar10",)
     message = fail(tmp_path / "artifacts", "reproduce", *names, *words)
-    assert said in message and "OUT" not in message
+    assert expected in message and "OUT" not in message
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("cifar10", "imagenet"), "torchvision cannot download ImageNet-1k"),
         (
@@ -410,24 +412,24 @@ def test_a_folder_in_the_way_is_named_with_what_to_do(there, words, said, tmp_pa
         ),
     ],
 )
-def test_all_data_sets_are_checked_before_work_on_the_first(words, said, tmp_path, monkeypatch):
+def test_all_data_sets_are_checked_before_work_on_the_first(words, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_groups(Path("mine.npz"))
-    assert said in fail(tmp_path / "artifacts", "reproduce", *words)
+    assert message in fail(tmp_path / "artifacts", "reproduce", *words)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.npz"]
 
 
 @pytest.mark.parametrize(
-    ("arrays", "said"),
+    ("arrays", "message"),
     [
         ({"x": np.eye(30, dtype=np.float32)}, "none of the 30 rows has a label (cls)"),
         ({"x": np.eye(30, dtype=np.float32), "y": np.arange(30)}, "there are only 30 rows"),
     ],
 )
-def test_embeddings_without_labels_or_with_few_rows_are_refused_at_once(arrays, said, tmp_path):
+def test_embeddings_without_labels_or_with_few_rows_are_refused_at_once(arrays, message, tmp_path):
     np.savez(tmp_path / "mine.npz", **arrays)
     words = ("reproduce", "imagenet", "--embeddings", tmp_path / "mine.npz")
-    assert said in fail(tmp_path / "artifacts", *words)
+    assert message in fail(tmp_path / "artifacts", *words)
 
 
 # Recipes and published figures.
@@ -462,9 +464,9 @@ def test_each_figure_has_a_source_and_each_method_a_row(name):
 
 
 def test_reproduce_has_a_help_with_an_example():
-    said = " ".join(call(None, "reproduce", "--help").out.split())
-    assert "cpp-pipe reproduce cifar10 cifar100" in said
-    assert "of imagenet only those of training, train-*.tar" in said
+    output = " ".join(call(None, "reproduce", "--help").out.split())
+    assert "cpp-pipe reproduce cifar10 cifar100" in output
+    assert "of imagenet only those of training, train-*.tar" in output
 
 
 def test_derived_settings_follow_a_changed_one():

@@ -82,9 +82,9 @@ def ask_everything(server: Served, secrets: set[str], *, but: str = "") -> None:
     """Asks every endpoint, page and file for everything; no answer may hold one of the texts."""
 
     def check(answer: httpx.Response) -> None:
-        told = answer.content.decode("utf-8", "replace") + str(answer.headers)
+        sent = answer.content.decode("utf-8", "replace") + str(answer.headers)
         for secret in secrets:
-            assert secret not in told, f"{answer.request.url} tells {secret}: {answer.text[:500]}"
+            assert secret not in sent, f"{answer.request.url} tells {secret}: {answer.text[:500]}"
 
     for method, path in OPERATIONS:
         if path == but:

@@ -254,11 +254,11 @@ def test_a_file_that_vanished_after_it_was_listed_is_an_error(tmp_path, name, be
     (tmp_path / name).unlink()
     if becomes == "a folder":
         (tmp_path / name).mkdir()
-    says = f"{name} could be read when it was listed, but no longer .*: .* run the same command"
+    message = f"{name} could be read when it was listed, but no longer .*: .* run the same command"
     with chunk.open(tmp_path) as opened:
         (entry,) = opened.samples
         read_it = entry.read_image if name == "a.png" else entry.fields
-        with pytest.raises(ShardError, match=says):
+        with pytest.raises(ShardError, match=message):
             read_it()
 
 
@@ -327,7 +327,7 @@ def test_a_file_whose_name_is_not_utf8_is_found_by_its_key(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("files", "name", "says"),
+    ("files", "name", "message"),
     [
         (
             ["a.tar", "b.tar"],
@@ -346,9 +346,9 @@ def test_a_file_whose_name_is_not_utf8_is_found_by_its_key(tmp_path):
         (["a.jpg"], "a.jpg", r"a\.jpg is an image, not a folder .*: use --images '.*'"),
     ],
 )
-def test_another_kind_of_input_names_its_flag(tmp_path, files, name, says):
+def test_another_kind_of_input_names_its_flag(tmp_path, files, name, message):
     touch(tmp_path, *files)
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises(ConfigError, match=message):
         find_chunks(tmp_path / name)
 
 

@@ -271,11 +271,11 @@ def test_sound_images_of_every_kind_are_embedded_from_the_pixels_of_training(
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_file_that_is_not_a_tar_ends_the_command_with_one_line(name: str, tmp_path: Path):
-    content, says = REFUSED[name]
+    content, message = REFUSED[name]
     (tmp_path / "0.tar").write_bytes(TWO)
     (tmp_path / "1.tar").write_bytes(content)
     line = fail(tmp_path / "store", "embed", "--shards", str(tmp_path), *DIGITS)
-    assert "1.tar" in line and says in line
+    assert "1.tar" in line and message in line
     (tmp_path / "1.tar").unlink()
     done = succeed(tmp_path / "store", "embed", "--shards", str(tmp_path), *DIGITS)
     assert "1 of 1 part is there already" in done.err

@@ -140,7 +140,7 @@ def test_one_absent_file_among_others_is_missing_not_an_error(folder: Path):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "says"),
+    ("pattern", "message"),
     [
         ("laion/*.tar", r"the folder laion has 2 \.tgz files \(e\.g\. 0\.tgz\) and no \.tar"),
         ("laion/{0..1}.tar", r"the folder laion has 2 \.tgz files"),
@@ -165,13 +165,13 @@ def test_one_absent_file_among_others_is_missing_not_an_error(folder: Path):
         (" ", r"a shard pattern is empty"),
     ],
 )
-def test_a_pattern_that_finds_nothing_says_what_is_there(folder: Path, pattern: str, says: str):
+def test_a_pattern_that_finds_nothing_says_what_is_there(folder: Path, pattern: str, message: str):
     touch("laion/0.tgz", "laion/1.tgz", "padded/00000.tar", "photos/a.jpg", "vectors/a.npy")
     touch("deep/below/0.tar", "there.tar")
     Path("empty.txt").write_text("# nothing\n")
     Path("wrong.txt").write_text("gone.tar\n")
     Path("nested.txt").write_text("@wrong.txt\n")
-    with pytest.raises(ShardError, match=says):
+    with pytest.raises(ShardError, match=message):
         expand([pattern])
 
 

@@ -43,11 +43,11 @@ def test_pixels_equal_those_of_training_without_a_warning(name: str):
 
 
 def test_some_sound_images_make_pillow_warn():
-    for name, says in [
+    for name, message in [
         ("palette png, transparency in bytes", "Transparency expressed in bytes"),
         ("jpeg with broken EXIF", "corrupt EXIF|larger than file|Truncated"),
     ]:
-        with pytest.warns(UserWarning, match=says):
+        with pytest.warns(UserWarning, match=message):
             Image.open(io.BytesIO(SOUND[name]())).convert("RGB")
 
 

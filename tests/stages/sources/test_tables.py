@@ -188,7 +188,7 @@ def test_the_named_column_is_used(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("columns", "says"),
+    ("columns", "message"),
     [
         ({"a": [1], "b": ["x"]}, r"no column known .* but a \(int64\), b \(string\): name one"),
         (
@@ -197,9 +197,9 @@ def test_the_named_column_is_used(tmp_path):
         ),
     ],
 )
-def test_a_table_without_images_says_what_it_holds(tmp_path, columns, says):
+def test_a_table_without_images_says_what_it_holds(tmp_path, columns, message):
     path = write(tmp_path / "a.parquet", columns)
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises(ConfigError, match=message):
         TableFile.of(path)
 
 

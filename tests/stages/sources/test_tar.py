@@ -359,7 +359,7 @@ def test_a_sparse_member_that_points_back_does_not_loop(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         (b"<!DOCTYPE html><html>" * 50, r"not a tar: it starts with b'<!DOCTYPE html"),
         (b"x", r"not a tar: it starts with b'x'"),
@@ -370,13 +370,13 @@ def test_a_sparse_member_that_points_back_does_not_loop(tmp_path: Path):
     ],
 )
 def test_an_error_for_a_file_that_is_not_a_tar_says_what_it_is(
-    tmp_path: Path, content: bytes, says: str | None
+    tmp_path: Path, content: bytes, message: str | None
 ):
     path = write(tmp_path, content)
-    if says is None:
+    if message is None:
         assert not scan(path).complete
         return
-    with pytest.raises(ShardError, match=says):
+    with pytest.raises(ShardError, match=message):
         scan(path)
 
 

@@ -22,7 +22,7 @@ from ..buckets import below, change_json, new_bucket, s3_server, use_server
 from ..forked import fork
 from ..stages.shards import write_shards
 from ..stages.world import plan_of
-from .cli import DIGITS, SMALL, call, embed, fail, succeed
+from .cli import DIGITS, SMALL, call, contents, embed, fail, succeed
 
 pytestmark = pytest.mark.slow
 
@@ -61,12 +61,6 @@ def walk(store: Path | str, shards: Path, workers: int) -> None:
     succeed(store, "assign", "--k", "10")
     succeed(store, "caption", "--vocabulary", "digits-words.txt")
     succeed(store, "index")
-
-
-def contents(store: Path | str) -> dict[str, str]:
-    """The content digest in each slot."""
-    run = Run.open(store)
-    return {slot: run.artifact(slot).content for slot in run.record.versions}
 
 
 # What is made, and read.

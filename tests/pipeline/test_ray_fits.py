@@ -22,7 +22,7 @@ from cpp_pipe.store.paths import StorePath
 from ..buckets import below, new_bucket, s3_server, use_server
 from ..forked import fork
 from ..waiting import wait_until
-from .cli import DIGITS, succeed
+from .cli import DIGITS, contents, succeed
 
 pytestmark = [
     pytest.mark.timeout(900),
@@ -134,12 +134,6 @@ def make_rest(store: str | Path, *engine: str) -> str:
         ("index", "--set", "index.factory=IVF4,SQ8"),
     )
     return "".join(succeed(store, *command, *engine).err for command in commands)
-
-
-def contents(store: Path | str) -> dict[str, str]:
-    """The content digest in each slot."""
-    run = Run.open(store)
-    return {slot: run.artifact(slot).content for slot in run.record.versions}
 
 
 def copied(cache: Path, store: str) -> set[tuple[str, str]]:

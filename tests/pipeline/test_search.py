@@ -26,7 +26,7 @@ from cpp_pipe.store.kinds import KINDS
 from cpp_pipe.store.upkeep import collect, verify
 
 from ..stages.shards import write_shards
-from .cli import SMALL, body, embed, fail, succeed
+from .cli import SMALL, body, embed, fail, hits_of, succeed
 
 IVF = ("--factory", "IVF4,SQfp16")
 
@@ -50,10 +50,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(made: Path, tmp_path: Path) -> Path:
     """A copy of the store, to be changed."""
     return shutil.copytree(made / "store", tmp_path / "store")
-
-
-def hits_of(store: Path, *words: str | Path) -> list[dict]:
-    return json.loads(succeed(store, "search", *words, "--json").out)
 
 
 def key_of(number: int) -> str:

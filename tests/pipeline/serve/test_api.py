@@ -20,11 +20,6 @@ from ..cli import SMALL, succeed
 from .server import serve
 
 
-@pytest.fixture(scope="module")
-def run(finished):
-    return Run.open(finished)
-
-
 def test_the_facts_of_the_run_are_those_of_its_artifacts(served, run):
     facts = served.json("/api/run")
     assert (facts["name"], facts["rows"], facts["seen"]) == ("default", 60, 60)

@@ -13,8 +13,6 @@ from .browser import DESKTOP, PHONE, visit
 from .markup_run import SCRIPT, key_of
 from .server import serve
 
-expect.set_options(timeout=20_000)  # milliseconds: the machine may be busy with other tests
-
 SIZES = pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 LOOKS = pytest.mark.parametrize(
     "size, scheme", [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop-light", "phone-dark"]

@@ -9,24 +9,14 @@ from cpp_pipe.pipeline.commands.options import Common, open_plan
 from cpp_pipe.pipeline.serve.preparation import prepare
 
 from ..cli import succeed
-from .browser import visit
+from .browser import TILES, answer_dialog, visit
 from .server import Served, serve
-
-expect.set_options(timeout=20_000)  # milliseconds: the machine may be busy with other tests
-
-TILES = ".wall-tile .tile"
 
 
 def decisions(served: Served) -> list[tuple[str, str]]:
-    """What holds, in order: operation and value."""
+    """The applied decisions in order: operation and value."""
     listed = served.json("/api/edits", limit=100)["decisions"]
     return [(each["op"], each["value"]) for each in reversed(listed) if each["status"] == "applied"]
-
-
-def fill_dialog(page, text: str, button: str) -> None:
-    """Answers a dialog that asks for a text."""
-    page.locator("dialog input").fill(text)
-    page.locator("dialog").get_by_role("button", name=button, exact=True).click()
 
 
 def test_a_cluster_is_named_and_its_name_is_seen_everywhere(editable, own_store, browser):
@@ -35,7 +25,7 @@ def test_a_cluster_is_named_and_its_name_is_seen_everywhere(editable, own_store,
         seen.open("")
         page.locator(".wall-name").first.click()
         page.locator(".inspector").get_by_role("button", name="Name", exact=True).click()
-        fill_dialog(page, "sevens & ones", "Save")
+        answer_dialog(page, "sevens & ones", "Save")
         expect(page.locator("#toast")).to_contain_text("Named it “sevens & ones”.")
         expect(page.locator(".shelf-name", has_text="sevens & ones")).to_be_visible()
         expect(page.locator(".wall-name", has_text="sevens & ones")).to_be_visible()
@@ -54,7 +44,7 @@ def test_selected_images_are_tagged_moved_and_excluded(editable, browser):
         page.locator(TILES).nth(0).click(modifiers=["Control"])
         page.locator(TILES).nth(2).click(modifiers=["Shift"])
         page.keyboard.press("t")
-        fill_dialog(page, "good", "Tag")
+        answer_dialog(page, "good", "Tag")
         expect(page.locator("#toast")).to_contain_text("Tagged 3 images “good”.")
         page.keyboard.press("m")
         options = page.locator("dialog option").all_inner_texts()
@@ -111,10 +101,10 @@ def test_a_decision_of_another_person_is_shown_and_not_overwritten(editable, bro
             each.page.locator(".wall-name").first.click()
         button = ".inspector button:text-is('Name')"
         other.page.locator(button).click()
-        fill_dialog(other.page, "theirs", "Save")
+        answer_dialog(other.page, "theirs", "Save")
         expect(other.page.locator("#toast")).to_be_visible()
         seen.page.locator(button).click()
-        fill_dialog(seen.page, "mine", "Save")
+        answer_dialog(seen.page, "mine", "Save")
         dialog = seen.page.get_by_role("dialog", name="Somebody decided meanwhile")
         expect(dialog).to_contain_text("“theirs”")
         assert decisions(editable) == [("name", "theirs")]
@@ -131,7 +121,7 @@ def test_images_and_clusters_are_reviewed_by_one_key_each(editable, browser):
         page.keyboard.press("k")
         expect(page.locator("main [role=status]")).to_have_text("2 of 5")
         page.keyboard.press("n")
-        fill_dialog(page, "my name", "Save")
+        answer_dialog(page, "my name", "Save")
         expect(page.locator("main [role=status]")).to_have_text("3 of 5")
         page.keyboard.press("u")
         expect(page.locator("main [role=status]")).to_have_text("2 of 5")

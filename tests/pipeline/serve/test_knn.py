@@ -7,7 +7,6 @@ import httpx
 import numpy as np
 import pytest
 
-from cpp_pipe import Run
 from cpp_pipe.pipeline.serve.routes_knn import drop_duplicates
 
 from .server import Served
@@ -33,11 +32,6 @@ def ask(served: Served, path: str = "/knn-service", **fields) -> httpx.Response:
         **fields,
     }
     return served.client.post(path, content=json.dumps(query))
-
-
-@pytest.fixture(scope="module")
-def run(finished):
-    return Run.open(finished)
 
 
 def test_a_text_finds_rows_with_their_fields(served, run):

@@ -1,30 +1,20 @@
-"""What a decision leaves on the page: texts that are refused, what is in sight, the focus."""
+"""The page after a decision: refused texts, images in sight, the focus."""
 
 import re
 
 from playwright.sync_api import Page, expect
 
-from .browser import visit
+from .browser import TILES, answer_dialog, visit
 from .server import Served
 
-expect.set_options(timeout=20_000)  # milliseconds: the machine may be busy with other tests
-
-TILES = ".wall-tile .tile"
-
 UNPRINTABLE = "my\u200bname"
-"""With a space of no width, as texts that are copied from elsewhere may have."""
+"""It has a zero-width space, as copied texts may."""
 
 
 def recorded(served: Served) -> list[tuple[str, list[int], str]]:
     """The decisions in order: operation, clusters, value."""
     listed = served.json("/api/edits", limit=100)["decisions"]
     return [(each["op"], each["clusters"], each["value"]) for each in reversed(listed)]
-
-
-def answer_dialog(page: Page, text: str, button: str) -> None:
-    """Types a text, and presses a button."""
-    page.locator("dialog input").fill(text)
-    page.locator("dialog").get_by_role("button", name=button, exact=True).click()
 
 
 def choose_command(page: Page, words: str, expected: str) -> None:

@@ -12,8 +12,6 @@ from ..cli import succeed
 from .browser import PHONE, visit
 from .server import serve
 
-expect.set_options(timeout=20_000)  # milliseconds: the machine may be busy with other tests
-
 
 def tab(page: Page, name: str):
     """The button of a queue."""

@@ -1,7 +1,6 @@
 """A search asks a server of the same user for vectors: the same hits, or its own work."""
 
 import contextlib
-import json
 import os
 import tempfile
 import threading
@@ -19,7 +18,7 @@ from cpp_pipe.store import Store
 
 from ...store.stores import rewrite
 from ...waiting import wait_until
-from ..cli import fail, succeed
+from ..cli import fail, hits_of, succeed
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "getuid"), reason="there are no users to tell apart"
@@ -49,10 +48,6 @@ def announced(store: Path) -> Iterator[CurrentRun]:
             server.should_exit = True
             thread.join(timeout=20)
             current.close()
-
-
-def hits_of(store: Path, *words: str | Path) -> list[dict]:
-    return json.loads(succeed(store, "search", *words, "--json").out)
 
 
 @pytest.mark.parametrize("space", ["features", "embeddings"])

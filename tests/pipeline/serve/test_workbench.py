@@ -8,13 +8,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from .browser import DESKTOP, PHONE, visit
-
-expect.set_options(timeout=20_000)  # milliseconds: the machine may be busy with other tests
+from .browser import DESKTOP, PHONE, TILES, visit
 
 SIZES = pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-
-TILES = ".wall-tile .tile"
 
 
 def shown_rows(page) -> list[int]:

@@ -31,13 +31,6 @@ from cpp_pipe.stages.sources.images.pixels import (
     suffix_of,
 )
 
-from ..small_models import load_digits_clip
-
-
-@pytest.fixture(scope="module")
-def encoder() -> Encoder:
-    return load_digits_clip()
-
 
 def original() -> Image.Image:
     """A digit, large enough that dithering and blocks of a JPEG do not hide it."""

@@ -4,7 +4,7 @@ import pytest
 
 from cpp_pipe.stages.encoding.encoder import Encoder
 
-from ..small_models import load_digits_clip
+from .small_models import load_digits_clip
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Clusters after images were added: docs/folder.md, section "When you add images", step by step."""
+"""Clusters after images were added: the steps of docs/folder.md, "When you add images"."""
 
 import re
 import shutil
@@ -38,12 +38,12 @@ def numbers(store: Path) -> dict[str, int]:
 
 
 def kept(old: dict[str, int], new: dict[str, int]) -> int:
-    """How many images have the number that they had."""
+    """How many images kept their cluster number."""
     return sum(new.get(key) == number for key, number in old.items())
 
 
 def most(old: dict[str, int], new: dict[str, int]) -> int:
-    """How many images could keep their number, whatever numbers the new clusters had."""
+    """How many images could keep their number with the best numbering of the new clusters."""
     k = max(new.values()) + 1
     counts = np.zeros((k, max(*old.values(), k - 1) + 1))
     for key, number in old.items():

@@ -1,4 +1,4 @@
-"""The command line as a whole: quick to answer, and its help in step with its commands."""
+"""The command line as a whole: it starts fast, and its help lists all commands."""
 
 import dataclasses
 import importlib

@@ -1,4 +1,4 @@
-"""A run with a backbone that embeds images alone, and captions from a run beside it."""
+"""A run with a backbone that embeds no texts, and captions from another run."""
 
 import shutil
 from pathlib import Path

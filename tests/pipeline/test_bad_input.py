@@ -1,4 +1,4 @@
-"""Bad input: each with one clear line and exit code 2, and nothing lost."""
+"""Bad input gives one clear line and exit code 2, and loses nothing."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def add_member(path, name, data):
 
 @pytest.fixture
 def shards(tmp_path, digit_shards):
-    """Shards of one's own, to be damaged."""
+    """Shards for one test, which may damage them."""
     return shutil.copytree(digit_shards, tmp_path / "shards")
 
 

@@ -1,4 +1,4 @@
-"""Embedding in bf16 on a processor that has it, as a person asks for it and then searches."""
+"""Embedding in bf16 on a processor that has it, and searching such embeddings."""
 
 import json
 

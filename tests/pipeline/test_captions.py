@@ -1,4 +1,4 @@
-"""The caption command: several vocabularies, both rules, levels, and words that are kept."""
+"""The caption command: several vocabularies, both rules, levels, and reused words."""
 
 import pyarrow.parquet as pq
 import pytest

@@ -1,4 +1,4 @@
-"""A source that was changed in its middle is noticed; one that was only touched costs nothing."""
+"""A change in the middle of a source is noticed; a touched source costs nothing."""
 
 import os
 import shutil

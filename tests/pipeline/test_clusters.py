@@ -1,4 +1,4 @@
-"""select-k, merge and assign as a person types them: on digits, and on vectors that came later."""
+"""select-k, merge and assign: on digits, and on rows that were added later."""
 
 import re
 import sys

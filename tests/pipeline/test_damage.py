@@ -1,4 +1,4 @@
-"""Every kind of file in a store, damaged in every way: a command names it, or is not affected."""
+"""Damage of any file of a store is named by commands, or does not affect them."""
 
 import itertools
 import random

@@ -1,4 +1,4 @@
-"""Where commands write: one rule for every --out, checked before any work, and no leftovers."""
+"""One rule for every --out, checked before any work, and no leftovers."""
 
 import json
 import os
@@ -145,7 +145,7 @@ def test_a_search_does_not_suggest_itself_as_the_next_command(store, tmp_path, m
 
 
 def kill_while_writing(path: Path, kind: str) -> list[Path]:
-    """Kills a process that writes a file or a folder; what it left behind."""
+    """Kills a process that writes a file or a folder; returns its leftovers."""
     code = f"""
 import sys, time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`cpp-pipe eval`: which rows are scored, what is reported, and what scores are compared with."""
+"""`cpp-pipe eval`: the rows that are scored, the report, and the baselines."""
 
 import json
 import os
@@ -113,7 +113,7 @@ def assignments_of(store, *inputs):
 
 
 def fitted_on(store, kind, *inputs):
-    """A fit that holds nothing but the names of what it was made from."""
+    """A fit that holds nothing but its inputs."""
 
     def write(scratch):
         for role, spec in KINDS[kind].files.items():
@@ -132,7 +132,7 @@ def fitted_on(store, kind, *inputs):
 
 @pytest.fixture(scope="module")
 def by_hand(tmp_path_factory):
-    """Embeddings of both parts, assignments, and what part a alone was fitted on."""
+    """Embeddings of both parts, assignments, and the fitted parts, of which there is only a."""
     store = Store(tmp_path_factory.mktemp("by-hand"))
     old, now = embeddings_of(store, "a"), embeddings_of(store, "a", "b")
     heads, spectrum = fitted_on(store, "heads", old), fitted_on(store, "spectrum", old)

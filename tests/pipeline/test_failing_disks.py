@@ -35,7 +35,7 @@ def shards(tmp_path: Path) -> Path:
 
 @contextlib.contextmanager
 def unreadable_from(path: Path, start: int) -> Iterator[None]:
-    """The disk cannot read a file from a byte on, once it is open."""
+    """Reading an open file fails from a byte on."""
     pread, broken = os.pread, path.stat().st_ino
 
     def read(handle: int, size: int, offset: int) -> bytes:
@@ -73,7 +73,7 @@ def test_the_error_for_an_unreadable_digest_names_the_file():
 
 
 def write_while_reading_fails(path: Path) -> None:
-    """Writes a file of what is read from another, whose disk fails."""
+    """Writes a file from another one, whose disk fails."""
     with whole_file(path) as temporary:
         temporary.touch()
         raise OSError(errno.EIO, os.strerror(errno.EIO), "/elsewhere/001.tar")
@@ -139,7 +139,7 @@ def page_of_disk(tmp_path: Path) -> Iterator[Path]:
 def test_an_export_writes_nothing_but_beside_its_output(
     tmp_path: Path, copy_of_run, page_of_disk: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """A list of annotations was too long for the folder of temporary files."""
+    """A list of annotations used to be too long for the folder of temporary files."""
     monkeypatch.setattr(tempfile, "tempdir", str(page_of_disk))
     store = copy_of_run(tmp_path / "store")
     succeed(store, "export", "coco", "--out", tmp_path / "coco")
@@ -147,7 +147,7 @@ def test_an_export_writes_nothing_but_beside_its_output(
 
 
 def fill_a_disk_elsewhere(path: Path) -> None:
-    """Meets a full disk that is not that of the temporary files."""
+    """Writes to a full disk other than that of the temporary files."""
     with temporary_folder():
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 

@@ -42,7 +42,7 @@ def begin(shards: Path, store: Path, output: Path, *more: str) -> ForkServerProc
 
 
 def resume(store: Path, shards: Path) -> str:
-    """Runs the same command to its end in this process; what it prints on stderr."""
+    """Runs the same command to its end in this process; returns its stderr."""
     return embed(store, shards, more=["--batch-size", _BATCH]).err
 
 
@@ -103,7 +103,7 @@ def test_a_full_disk_gives_one_line_and_the_same_command_continues(
 
 
 class Meddler:
-    """Progress that does something to the world, once, after some samples."""
+    """Progress that calls a function once, after some samples."""
 
     def __init__(self, after: int, meddle: Callable[[], object]) -> None:
         self._left, self._meddle = after, meddle
@@ -117,7 +117,7 @@ class Meddler:
     def advance(
         self, done: int, *, skipped: int = 0, note: str = "", spent: Spent | None = None
     ) -> None:
-        """Counts down to the deed."""
+        """Counts down to the call."""
         self._left -= done
         if self._left <= 0 < self._left + done:
             self._meddle()
@@ -256,7 +256,7 @@ def test_two_commands_on_one_store_at_once_both_succeed(tmp_path: Path, many: tu
 
 @pytest.fixture
 def shards(tmp_path: Path, digit_shards: Path) -> Path:
-    """Shards of one's own, to be changed."""
+    """Shards for one test, which may change them."""
     return shutil.copytree(digit_shards, tmp_path / "shards")
 
 

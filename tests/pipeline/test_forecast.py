@@ -1,4 +1,4 @@
-"""`embed --dry-run`, which writes nothing, and the early word about a long embedding."""
+"""`embed --dry-run` writes nothing, and a long embedding is announced early."""
 
 import io
 from pathlib import Path
@@ -36,7 +36,7 @@ def dry(store: Path, *words: str | Path) -> list[str]:
 
 
 def files_of(folder: Path) -> dict[Path, tuple[int, bytes]]:
-    """Every file below a folder, with its time and its bytes."""
+    """Every file below a folder with its time and bytes."""
     return {
         path: (path.stat().st_mtime_ns, path.read_bytes())
         for path in folder.rglob("*")
@@ -207,7 +207,7 @@ def waiting(model: str, clock: Clock, *, sharers: int = 1) -> tuple[SlowModelPro
 
 
 def words_of(stream: io.StringIO) -> list[str]:
-    """The lines that are no counts."""
+    """The lines without counts."""
     return [line for line in stream.getvalue().splitlines() if "%)" not in line]
 
 

@@ -55,7 +55,7 @@ def rows(artifact: Artifact) -> dict[str, dict]:
 
 
 def images_of(store: Path, run: str = "default") -> dict[str, bytes]:
-    """The bytes of every row's image, as they are found again."""
+    """The bytes of every row's image."""
     opened = Run.open(store, run)
     artifact = opened.artifact("embeddings")
     sources = opened.record.sources
@@ -403,7 +403,7 @@ def test_differing_counts_of_img2dataset_are_reported_and_kept(store, tmp_path):
 
 
 def test_a_tar_shard_keeps_its_version(store, tmp_path):
-    """Spelt out, so that no change of code gives the same shard another version unseen."""
+    """The version is spelt out, so that no change of code changes it unnoticed."""
     (path,) = write_shards(tmp_path / "in", shards=1, size=3)
     embed(store, path)
     content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""`kill -9` in the middle, the same command again: the same content as an undisturbed run."""
+"""After `kill -9` the same command gives the same content as an undisturbed run."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ _PATIENCE_SECONDS = 240
 
 
 def kill_when(is_time: Callable[[], bool], store: Path, *words: str | Path) -> None:
-    """Begins a command, and kills it, with no chance to clean up, as soon as something is seen."""
+    """Starts a command, and kills it without any cleanup as soon as a condition holds."""
     with fork(*words, "--store", store) as process:
         began = time.monotonic()
         while not is_time():

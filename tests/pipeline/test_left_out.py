@@ -1,4 +1,4 @@
-"""Every file that a user has is embedded, skipped with a reason, or counted as left out."""
+"""Every file of a folder is embedded, skipped with a reason, or counted as left out."""
 
 import io
 import re
@@ -36,7 +36,7 @@ def as_format(number: int, kind: str) -> bytes:
 
 @pytest.fixture
 def mixed(tmp_path) -> Path:
-    """What a folder of a phone looks like."""
+    """A folder as phones write it."""
     folder = tmp_path / "phone"
     write_image(folder / "a.png", 0)
     write_image(folder / "trip" / "without_suffix", 1)
@@ -144,7 +144,7 @@ def test_other_members_of_a_shard_are_counted(tmp_path):
 
 
 def without_extras(store: Path, *words: str | Path) -> str:
-    """What a command prints where the extras are not installed."""
+    """The output of a command where the extras are not installed."""
     absent, wide = ["pillow_heif", "rawpy"], {"COLUMNS": "1000"}
     with fork(*words, "--store", store, absent=absent, env=wide) as process:
         code, out, err = process.finish()

@@ -1,4 +1,4 @@
-"""Inputs that are named through symbolic links: the file that is read is the one that was named."""
+"""Inputs named through symbolic links: the named file is the one that is read."""
 
 import os
 import shutil
@@ -109,7 +109,7 @@ def test_an_absolute_path_leads_to_the_same_file(tmp_path_factory, names: list[s
 
 
 def as_a_hub_keeps_them(folder: Path, files: list[Path]) -> Path:
-    """A folder of links under the names of files, which lie elsewhere under their digests."""
+    """A folder of links with the names of files, which lie elsewhere under their digests."""
     blobs, links = folder / "blobs", folder / "snapshot"
     blobs.mkdir()
     links.mkdir()
@@ -120,7 +120,7 @@ def as_a_hub_keeps_them(folder: Path, files: list[Path]) -> Path:
 
 
 def images_of(store: Path) -> dict[str, bytes]:
-    """The bytes of every row's image, as they are found again."""
+    """The bytes of every row's image."""
     run = Run.open(store)
     artifact = run.artifact("embeddings")
     sources = run.record.sources
@@ -128,7 +128,7 @@ def images_of(store: Path) -> dict[str, bytes]:
 
 
 def test_shards_that_are_links_to_files_of_other_names_are_found_again(tmp_path: Path):
-    """So huggingface_hub keeps what it downloads."""
+    """huggingface_hub stores its downloads like this."""
     links = as_a_hub_keeps_them(tmp_path, write_shards(tmp_path / "in", shards=2, size=5))
     store = tmp_path / "store"
     embed(store, links)
@@ -167,7 +167,7 @@ def test_images_that_a_linked_table_names_are_found_again(tmp_path: Path):
 
 
 def linked(folder: Path, file: Path) -> Path:
-    """A link under the name of a file, which lies elsewhere under its digest."""
+    """A link with the name of a file, which lies elsewhere under its digest."""
     return as_a_hub_keeps_them(folder, [file]) / file.name
 
 
@@ -183,7 +183,7 @@ def test_weights_that_are_a_link_to_a_file_of_another_name_are_read(tmp_path: Pa
 
 
 def test_a_link_to_weights_with_a_suffix_is_followed(tmp_path: Path):
-    """So that embeddings that were made through such a link keep their version."""
+    """Embeddings that were made through such a link keep their version."""
     shutil.copy(CONFIGS / "digits-clip.safetensors", tmp_path / "v2.safetensors")
     (tmp_path / "newest.safetensors").symlink_to("v2.safetensors")
     named = anchored_file(str(tmp_path / "newest.safetensors"))

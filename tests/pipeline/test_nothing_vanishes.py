@@ -1,4 +1,4 @@
-"""Texts, rows and labels: what is cut, empty or missing is said or refused, never passed over."""
+"""Cut, empty or missing texts, rows and labels are reported or refused, never ignored."""
 
 from pathlib import Path
 

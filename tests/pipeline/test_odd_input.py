@@ -1,4 +1,4 @@
-"""What users' files and shells hold: byte order marks, ~, long texts, gaps, numbers of NumPy."""
+"""Odd input of files and shells: byte order marks, ~, long texts, gaps, numbers of NumPy."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""What is out of date is called so by every face, whatever slot it is in and whatever changed."""
+"""Commands, page, report and Python report every artifact that is out of date."""
 
 import json
 import shutil
@@ -67,7 +67,7 @@ def whole(tmp_path_factory, copy_of_run) -> Path:
 
 @pytest.fixture(params=CHANGES)
 def changed(request, whole, tmp_path, digit_shards) -> tuple[Path, set[str]]:
-    """A copy of the store after a change, and what is out of date in it."""
+    """A copy of the store after a change, and the slots that are out of date in it."""
     words, stale = CHANGES[request.param]
     store = tmp_path / "artifacts"
     shutil.copytree(whole, store, symlinks=True)

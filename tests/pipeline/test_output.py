@@ -1,4 +1,4 @@
-"""What commands print: tables that fit, JSON alone on stdout, and what comes next."""
+"""The output of commands: tables that fit, JSON alone on stdout, and the next command."""
 
 import json
 import shlex

@@ -1,4 +1,4 @@
-"""Parts made beside one another: begun in turn, ended together."""
+"""Parts made at the same time: begun in order, ended together."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ from cpp_pipe.store import ShardError
 
 
 def record_of(part) -> Any:
-    """What stands for the record of a part: its name."""
+    """A stand-in for the record of a part: its name."""
     return part.name
 
 
@@ -23,7 +23,7 @@ def parts(count):
 
 
 class Counts:
-    """How many parts are in work, and the most at once."""
+    """How many parts run now, and the most at once."""
 
     def __init__(self):
         self.lock = threading.Lock()

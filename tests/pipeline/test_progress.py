@@ -1,4 +1,4 @@
-"""Progress: rates by a clock, what the time went to, and workers that are heard while they work."""
+"""Progress: rates, the time spent on each step, and messages of workers."""
 
 import io
 import json
@@ -34,7 +34,7 @@ class Terminal(io.StringIO):
     """A stream that is a terminal."""
 
     def isatty(self) -> bool:
-        """It is."""
+        """True."""
         return True
 
 

@@ -1,4 +1,4 @@
-"""Python does what the commands do, with the same versions, and shows itself in Jupyter."""
+"""Python makes the same versions as the commands, and its objects show themselves in Jupyter."""
 
 import inspect
 import re

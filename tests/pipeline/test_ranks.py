@@ -1,4 +1,4 @@
-"""The rank of a process counts only where torchrun, or who does its work, has given it."""
+"""The rank of a process is used only if torchrun, or another launcher, has set it."""
 
 import pytest
 

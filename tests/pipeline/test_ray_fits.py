@@ -118,12 +118,12 @@ def both(nodes: Nodes, tmp_path_factory: pytest.TempPathFactory) -> Both:
 
 
 def count_parts(root: StorePath) -> int:
-    """How many parts are finished in a bucket."""
+    """The number of finished parts in a bucket."""
     return sum(path.name.endswith(PART_SUFFIX) for path in below(root))
 
 
 def make_rest(store: str | Path, *engine: str) -> str:
-    """Every command from embeddings to an index; what they reported."""
+    """Runs every command from embeddings to an index; returns their reports."""
     commands = (
         ("train", "--set", "train.features=16"),
         ("project",),
@@ -137,7 +137,7 @@ def make_rest(store: str | Path, *engine: str) -> str:
 
 
 def copied(cache: Path, store: str) -> set[tuple[str, str]]:
-    """The files of rows of which a cache holds at least one, as kinds and roles."""
+    """The kinds and roles of which a cache holds a file of rows."""
     digests = {path.stem for path in cache.glob("files/*/*")}
     run = Run.open(store)
     return {

@@ -1,4 +1,4 @@
-"""Search as a person asks: by images, words and keys, by what is like and unlike, and filters."""
+"""Search by images, words and keys, by positive and negative examples, and with filters."""
 
 import io
 import json
@@ -120,7 +120,7 @@ def test_the_error_for_an_invalid_query_says_why(made, words, why):
 
 
 def test_a_vector_of_features_and_cluster_features_finds_the_same_as_features_alone(made):
-    """Scripts from before equal ones were searched once give both."""
+    """Old scripts give both."""
     run = Run.open(made / "store")
     features = run.artifact("features")
     z, c = (features.array(features.parts[0].name, role) for role in ("z", "c"))

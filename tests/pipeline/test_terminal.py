@@ -1,4 +1,4 @@
-"""What a terminal, a pipe and a monitor get of every command: widths, JSON lines, a log file."""
+"""The output of every command for a terminal, a pipe and a monitor: widths, JSON, log files."""
 
 import json
 import os
@@ -214,7 +214,7 @@ def test_no_line_of_a_command_is_wider_than_80_columns(world, tmp_path, name, co
 
 
 def on_a_terminal(words: Sequence[str], columns: int, **variables: str) -> tuple[int, str]:
-    """Runs a command on a terminal; its exit code, and all that it drew."""
+    """Runs a command on a terminal; returns its exit code and all its output."""
     leader, follower = pty.openpty()
     ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     unset = ("CI", "COLUMNS", "NO_COLOR")
@@ -240,7 +240,7 @@ def on_a_terminal(words: Sequence[str], columns: int, **variables: str) -> tuple
 
 
 def rows_of(drawn: str) -> list[str]:
-    """Everything that ever stood on a row of the screen, without colours."""
+    """All texts that were ever on a row of the screen, without colours."""
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn)
     return [row for line in plain.split("\n") for row in line.split("\r") if row.strip()]
 

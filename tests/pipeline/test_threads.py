@@ -1,4 +1,4 @@
-"""Threads: as many as this process may use, in every library, and passive while they wait."""
+"""Every library uses as many threads as this process may; waiting threads are passive."""
 
 import json
 import os

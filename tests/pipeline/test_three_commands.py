@@ -1,4 +1,4 @@
-"""The three commands of the README, in an empty folder, and what stands around them."""
+"""The three commands of the README in an empty folder, and the commands around them."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from .cli import SMALL, body, embed, succeed
 
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory, digit_shards):
-    """A store after embed, train and search, and an image that was searched for."""
+    """A store after embed, train and search, and the image of the search."""
     folder = tmp_path_factory.mktemp("walked")
     store = folder / "artifacts"
     embed(store, digit_shards)

@@ -1,4 +1,4 @@
-"""Heads on several views of each image, as a person asks for them."""
+"""Heads on several views of each image, through the commands."""
 
 import json
 import shutil

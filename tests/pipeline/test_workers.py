@@ -38,7 +38,7 @@ _PATIENCE_SECONDS = 120
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of shards, and a store in which one process has made all that two will share."""
+    """A folder of shards, and a store in which one process made what two processes share."""
     folder = tmp_path_factory.mktemp("alone")
     write_digit_shards(folder / "shards", SHARDS)
     embed(folder / "store", folder / "shards")
@@ -145,7 +145,7 @@ def test_all_processes_share_a_named_device(name: str):
 
 
 def threads_of_all_libraries() -> int:
-    """The number of threads that every library computes with whose threads can sleep."""
+    """The number of threads of each library whose threads can sleep."""
     import threadpoolctl
     import torch
 
@@ -157,7 +157,7 @@ def threads_of_all_libraries() -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Telling(Stage):
-    """A stage whose parts tell who made them; each process waits until all have begun."""
+    """A stage whose parts record their process; each process waits until all have begun."""
 
     name: ClassVar[str] = "test"
     kind: ClassVar[Kind] = FEATURES
@@ -243,7 +243,7 @@ def test_two_workers_refine_and_assign_like_one(alone: Path, tmp_path: Path):
 
 
 def lock_of_a_part(alone: Path, store: Path) -> Path:
-    """The lock of the last part of the embeddings that a store is to hold."""
+    """The lock of the last part of the embeddings."""
     whole = open_whole(alone / "store")
     return store / "embeddings" / whole.version / "locks" / whole.parts[-1].name
 
@@ -298,7 +298,7 @@ class Slow(Stage):
     def make(
         self, part: Part, prepared: None, inputs: object, runtime: Runtime, scratch: Scratch
     ) -> Product:
-        """Writes one part after a while; FileExistsError where it was made before."""
+        """Writes one part after a pause; raises FileExistsError if it exists."""
         time.sleep(random.Random(f"{part.name}{runtime.worker}").uniform(0, 0.004))
         (scratch.checkpoints.parent / f"made-{part.name}").touch(exist_ok=False)
         return write_features(scratch)

@@ -1,4 +1,4 @@
-"""`cpp-pipe compare`: what its tables say of runs, and which files it writes."""
+"""`cpp-pipe compare`: its tables of runs, and the files that it writes."""
 
 import csv
 import json

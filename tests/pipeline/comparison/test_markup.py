@@ -1,4 +1,4 @@
-"""Tables of a comparison as LaTeX, Markdown and HTML, whose names hold marks of each of them."""
+"""Tables of a comparison in LaTeX, Markdown and HTML, with names that hold markup of each."""
 
 import re
 import shutil
@@ -121,7 +121,7 @@ def test_a_reader_of_markdown_sees_the_names_as_they_are(compared):
 
 
 def shown(tokens) -> str:
-    """Plain text; anything but text, and code that names settings, is a mark that was read."""
+    """The plain text; anything but text and code counts as markup that was interpreted."""
     assert {token.type for token in tokens} <= {
         "text", "text_special", "code_inline", "strong_open", "strong_close"
     }  # fmt: skip
@@ -129,7 +129,7 @@ def shown(tokens) -> str:
 
 
 class Page(HTMLParser):
-    """The elements of a page, and the text of its heads of rows and columns."""
+    """The elements of a page, and the text of its row and column headings."""
 
     def __init__(self) -> None:
         super().__init__()

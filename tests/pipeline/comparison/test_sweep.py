@@ -1,4 +1,4 @@
-"""`cpp-pipe sweep`: which runs it makes, what they share, and how they are told apart."""
+"""`cpp-pipe sweep`: the runs that it makes, the artifacts that they share, and their names."""
 
 import json
 import re

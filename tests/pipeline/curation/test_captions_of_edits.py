@@ -1,4 +1,4 @@
-"""Captions that curate takes beside decisions."""
+"""The captions that curate uses beside decisions."""
 
 from pathlib import Path
 

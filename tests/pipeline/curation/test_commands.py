@@ -23,7 +23,7 @@ def store(tmp_path_factory, copy_of_run) -> Path:
 
 @pytest.fixture
 def twins(tmp_path) -> Path:
-    """A store of images of which three are there twice."""
+    """A store of images with three duplicates."""
     content = {f"{n:02d}.png": png(n) for n in range(20)}
     content |= {f"twin-{n:02d}.png": png(n) for n in range(3)}
     embed(tmp_path / "store", plain_tar(tmp_path / "twins.tar", content))

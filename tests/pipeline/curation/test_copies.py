@@ -1,4 +1,4 @@
-"""The tiers of duplicates, on photographs of a folder: bytes, one image, alike."""
+"""The tiers of duplicates on a folder of photographs: equal bytes, same image, similar images."""
 
 import json
 import shutil
@@ -79,7 +79,7 @@ def test_copies_of_one_image_are_found_and_the_largest_is_kept(store):
 
 
 def test_pairs_that_were_not_compared_are_reported(photos, monkeypatch):
-    """In so small a set every pair is met, unless rows are compared with no cell."""
+    """In so small a set every pair is compared, unless no cell is visited."""
     monkeypatch.setattr(large_sets, "ALL_PAIRS", 5)
     monkeypatch.setattr(large_sets, "_RUN", 2)
     monkeypatch.setattr(large_sets, "VISITED", 1)

@@ -1,4 +1,4 @@
-"""Samples: each strategy does what it says, and samples are the same each time."""
+"""Samples: each strategy does what its name says, and equal seeds give equal samples."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def chosen(store: Path, *flags: str | Path) -> list[int]:
 
 
 def classes(rows: list[int]) -> list[int]:
-    """How many rows are of each class."""
+    """The number of rows of each class."""
     return np.bincount(np.repeat(np.arange(4), SIZES)[rows], minlength=4).tolist()
 
 

@@ -33,7 +33,7 @@ def copy(store: Path, out: Path, rows=None, **how) -> list[Path]:
 
 
 def nothing_was_written(out: Path) -> bool:
-    """Whether there is neither the folder nor a temporary one."""
+    """Whether neither the folder nor a temporary one exists."""
     return not [path for path in out.parent.iterdir() if out.name in path.name]
 
 
@@ -328,7 +328,7 @@ def vectors(store: Path) -> list[tuple]:
 
 
 def change_folder(folder: Path, change: str) -> str:
-    """Changes a folder of four images; what a message says of it."""
+    """Changes a folder of four images; returns what the message must say."""
     image = folder / "in" / "1.png"
     match change:
         case "gone":

@@ -50,7 +50,7 @@ def fetch(*words: str | Path) -> Outcome:
 
 
 def samples_of(shards: list[Path]) -> dict[str, dict[str, bytes]]:
-    """For each key the members of its sample, by suffix."""
+    """The members of each sample by suffix, by key."""
     samples: dict[str, dict[str, bytes]] = {}
     for shard in shards:
         with tarfile.open(shard) as tar:
@@ -107,7 +107,7 @@ def test_the_middle_frame_of_a_video_is_taken(tmp_path, videos):
 
 @pytest.mark.parametrize("damage", ["empty", "no video", "without a header", "cut", "a lost link"])
 def test_a_damaged_video_is_skipped_and_listed(damage, tmp_path, videos):
-    """One of them ended the fetch of all 13,320."""
+    """One damaged video used to end the fetch of all 13,320."""
     path = tmp_path / "files" / "UCF-101" / "YoYo" / "v_YoYo_g08_c01.avi"
     content = path.read_bytes()
     path.unlink()
@@ -188,7 +188,7 @@ def test_an_interrupted_fetch_keeps_whole_shards_and_ends_the_same(tmp_path, mon
 
 
 def interrupt(name: str, folder: Path, shards: int, shard_size: int = 7) -> Path:
-    """Fetches from `files` in a folder into `out` until some shards are written; their folder."""
+    """Fetches `files` of a folder into `out`, and stops after some shards; returns their folder."""
 
     def report(done: int, skipped: int) -> None:
         if len(list((folder / "out.partial").glob("*.tar"))) >= shards:
@@ -562,7 +562,7 @@ def test_a_config_without_its_images_says_the_command(config, message, tmp_path,
 
 
 def fail_fetch(*words: str | Path) -> str:
-    """Runs fetch, which must fail; the one line that says why."""
+    """Runs fetch, which must fail; returns its one line of error."""
     done = call(None, "fetch", *words)
     assert done.code == 2, done.out
     (line,) = [line for line in done.err.splitlines() if line.startswith("cpp-pipe: ")]

@@ -1,4 +1,4 @@
-"""Decisions as a person types them, over clusters that are made again and images that are added."""
+"""Decisions by commands, also after clusters were made again and images were added."""
 
 import json
 import multiprocessing
@@ -189,7 +189,7 @@ def test_two_people_who_decide_at_once_lose_no_decision(store):
 
 
 def decide(store: str, number: int, count: int) -> None:
-    """Makes decisions as fast as possible, again where somebody else was faster."""
+    """Makes decisions as fast as possible; tries again if another process was faster."""
     run = Run.open(Store(store))
     for step in range(count):
         while True:
@@ -312,7 +312,7 @@ def test_a_forged_entry_is_refused_in_one_line(store, name, value):
 
 
 def test_decisions_on_all_images_of_a_cluster_stay_with_the_images(store, tmp_path):
-    """A cluster that takes it over may hold many others, or images that are added later."""
+    """The succeeding cluster may hold many other images, or images that are added later."""
     before = np.array(Run.open(Store(store)).artifact("assignments").column("cluster"))
     chosen = (before == 0).nonzero()[0].tolist()
     succeed(store, "edit", "exclude", "--cluster", "0")

@@ -1,4 +1,4 @@
-"""Decisions applied to clusters: to those they were made on, and to others that followed."""
+"""Decisions applied to the clusters they were made on, and to later ones."""
 
 import numpy as np
 import pytest
@@ -146,7 +146,7 @@ def test_a_name_of_a_cluster_of_mostly_other_images_needs_a_look():
 
 
 def test_a_merge_is_not_applied_to_much_larger_new_clusters():
-    """Two pairs of clusters became two: to merge these was never decided."""
+    """Nobody decided to merge the two clusters that the two pairs became."""
     later = np.repeat([0, 1, 2], [3, 8, 1]).astype(np.int32)
     carried = {("a", old): heir for old, heir in carry_over(CLUSTER, later, 4).items()}
     assert carried["a", 0] == Heir(cluster=0, share=1.0)
@@ -172,7 +172,7 @@ def test_a_later_decision_on_the_same_cluster_settles_an_earlier_one():
 
 
 def test_a_cluster_is_excluded_only_if_it_is_most_of_its_successor():
-    """As logs of before hold it: today its images are recorded."""
+    """Only old logs record it so: today the excluded images are recorded."""
     heirs = {("a", 0): Heir(cluster=1, share=0.33), ("a", 1): Heir(cluster=2, share=0.9)}
     on = {"version": "b", "carried": heirs}
     edited = apply(edit(1, "exclude", clusters=[0]), **on)

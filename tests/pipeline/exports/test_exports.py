@@ -1,4 +1,4 @@
-"""Exports open in other tools where these are installed, and have their layouts."""
+"""Exports have the layouts of other tools, and open in those that are installed."""
 
 import base64
 import importlib.util
@@ -54,7 +54,7 @@ def column(store: Path, slot: str, name: str) -> list:
 
 
 def run_elsewhere(code: str, *arguments: str | Path) -> str:
-    """What Python code prints in a new process."""
+    """The output of Python code in a new process."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Exports for people: a folder a cluster, and a CSV file, with what was decided."""
+"""Exports for people, with decisions: a folder for each cluster, and a CSV file."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Data sets whose classes are the clusters: each opens in the library that it is for."""
+"""Data sets whose classes are the clusters: each opens in its library."""
 
 import gc
 import importlib
@@ -87,7 +87,7 @@ def exported(store, tmp_path_factory):
 
 
 def load_with_datasets(folder: Path, cache: Path) -> dict:
-    """What `datasets` finds in a folder, without a network."""
+    """The data set that `datasets` reads from a folder, without a network."""
     if find_spec("datasets") is None:
         pytest.skip("datasets is not installed: it brings pandas, which slows every process down")
     offline = {"HF_HOME": str(cache), "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
@@ -100,7 +100,7 @@ def load_with_datasets(folder: Path, cache: Path) -> dict:
 
 
 def read_webdataset(shards: list[Path]) -> list[dict]:
-    """The samples that webdataset reads, whose bytes are decoded by no one."""
+    """The samples that webdataset reads, not decoded."""
     from webdataset.compat import WebDataset
 
     with warnings.catch_warnings():
@@ -136,7 +136,7 @@ def expected_rows(store: Path) -> list[dict]:
 
 
 def class_names(store: Path) -> dict[int, str]:
-    """The names of clusters: those that were given, made unique, else captions."""
+    """The given names of clusters, made unique; captions of those without a name."""
     run = Run.open(Store(store))
     captions = run.artifact("captions").table("captions").to_pylist()
     names = {row["cluster"]: row["caption"] for row in captions if row["rank"] == 1}

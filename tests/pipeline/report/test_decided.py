@@ -1,4 +1,4 @@
-"""The report of clusters as people decided: given names, tags, and no excluded image."""
+"""The report with decisions: given names, tags, and no excluded image."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What figures show, and what their markup holds."""
+"""The contents of figures, and their markup."""
 
 import re
 from dataclasses import replace

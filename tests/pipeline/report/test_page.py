@@ -1,4 +1,4 @@
-"""The HTML of a report stands alone, escapes the user's text, and says what it does not show."""
+"""The HTML of a report loads nothing, escapes the user's text, and names what it leaves out."""
 
 import re
 from dataclasses import replace

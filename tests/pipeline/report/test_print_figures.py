@@ -1,4 +1,4 @@
-"""`cpp-pipe figures`: which files it writes, and what they show."""
+"""`cpp-pipe figures`: the files that it writes, and their contents."""
 
 import io
 import re

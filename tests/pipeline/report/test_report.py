@@ -1,4 +1,4 @@
-"""`cpp-pipe report` on real digits shows what the run holds, and what it lacks."""
+"""`cpp-pipe report` on real digits shows what the run has and what it lacks."""
 
 import json
 

@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def reproduced(folder, shared) -> Outcome:
-    """CIFAR-10 of 120 made images: fetched, embedded by a small model, clustered and scored."""
+    """CIFAR-10 of 120 synthetic images: fetched, embedded by a small model, clustered, scored."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         make_cifar10(folder / "files", patch, per_batch=ROWS // 6)
@@ -55,7 +55,7 @@ OF_A_FILE = (
 
 
 def save_groups(file: Path, groups: int = 10) -> None:
-    """Saves 100 embeddings in groups that are far apart, with the groups as labels."""
+    """Saves 100 embeddings in well separated groups, with the groups as labels."""
     y = np.arange(100) % groups
     centres = np.random.default_rng(0).normal(size=(groups, 24))
     x = centres[y] + 0.1 * np.random.default_rng(1).normal(size=(100, 24))
@@ -272,7 +272,7 @@ def test_deviating_numbers_of_clusters_are_listed_by_seed():
 
 
 def compare(default: list[int], paper: list[int]) -> Comparison:
-    """A comparison whose trials found so many clusters."""
+    """A comparison whose trials found the given numbers of clusters."""
     scores = Scores(acc=0.5, nmi=0.5, ari=0.5)
     return Comparison(
         data_set=CATALOG["cifar10"],

@@ -265,7 +265,7 @@ def test_an_image_finds_itself_and_its_vector_finds_the_same_rows(served, run, t
 
 
 def test_an_old_address_with_joined_features_finds_the_same(served, run):
-    """It holds features and cluster features: people have shared it."""
+    """People have shared such addresses, which hold features and cluster features."""
     features = run.artifact("features")
     z, c = (features.array(features.parts[0].name, role)[[3]] for role in ("z", "c"))
     now = served.json("/api/search", row=3, n=9)

@@ -1,4 +1,4 @@
-"""The page in a real browser, as a person uses it: by pointer and keys, on desktop and phone."""
+"""The page in a real browser, used by pointer and keys, on desktop and phone."""
 
 import re
 
@@ -347,7 +347,7 @@ def test_the_printed_address_opens_the_page_and_the_token_leaves_the_address(fin
 
 @pytest.mark.parametrize("path", ["", "?token=secret"], ids=["shared", "first"])
 def test_a_link_on_another_site_opens_the_page_with_the_token(finished, browser, path):
-    """Browsers keep the cookie back when they follow such a link, and send it from our page."""
+    """Browsers send no cookie when they follow such a link, but send it from our page."""
     with (
         serve(finished, token="secret") as server,
         visit(browser, server.port, may_fail=True) as seen,

@@ -52,7 +52,7 @@ def server(own_store) -> Iterator[ServerProcess]:
 
 
 def codes(server: ServerProcess) -> dict[str, int]:
-    """The status of every answer; each is one that a person can act on."""
+    """The status of every answer; none is a bug of the server."""
     answers = {path: server.client.get(path) for path in PATHS}
     assert server.process.poll() is None, "the server ended"
     for path, answer in answers.items():

@@ -1,4 +1,4 @@
-"""`cpp-pipe serve` as a process: what it prints, and that it leaves nothing behind."""
+"""`cpp-pipe serve` as a process: its output, and no leftovers."""
 
 import contextlib
 import re
@@ -23,7 +23,7 @@ from .test_slow_readers import ask
 
 
 def folders_of_servers(folder: Path) -> list[Path]:
-    """What servers hold in the folder of temporary files."""
+    """The folders of servers among the temporary files."""
     return list(folder.glob(".tmp-cpp-pipe-serve-*"))
 
 
@@ -129,7 +129,7 @@ def test_a_port_that_is_taken_is_reported_with_the_next_that_is_free(finished, s
 
 
 def test_a_port_that_is_taken_is_reported_before_any_work(finished, served, tmp_path):
-    """Not after clusters were made, which can take hours."""
+    """Making clusters first can take hours."""
     store = tmp_path / "artifacts"
     succeed(store, "import", write_rows(tmp_path), "--model", "ViT-B-32")
     assert "is in use" in fail(store, "serve", "--port", str(served.port))
@@ -157,7 +157,7 @@ def test_every_address_of_the_loopback_works_and_is_not_warned_about(finished, h
 
 
 def has_ipv6() -> bool:
-    """Whether ::1 can be listened at."""
+    """Whether this machine can listen at ::1."""
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:

@@ -159,7 +159,7 @@ def test_keys_pressed_fast_decide_about_one_image_after_the_other(editable, brow
 
 
 def test_keys_pressed_after_a_failed_decision_decide_nothing(editable, browser):
-    """They were meant for images that did not come."""
+    """They were meant for images that were never shown."""
     with visit(browser, editable.port, may_fail=True) as seen:
         page = seen.page
         seen.open("review?queue=unnamed")

@@ -1,4 +1,4 @@
-"""Decisions made on the page: recorded, shown, and neither lost nor made by anybody else."""
+"""Decisions made on the page: recorded, shown, never lost, and only with permission."""
 
 import json
 import os
@@ -39,13 +39,13 @@ def editable(store):
 
 
 def post(server: Served, op: str, **fields: Any) -> httpx.Response:
-    """The answer to a decision, which saw the whole log unless `seen` says otherwise."""
+    """The answer to a decision that saw the whole log, or its first `seen` entries."""
     seen = server.json("/api/state")["edits"]
     return server.client.post("/api/edits", json={"op": op, "seen": seen, **fields})
 
 
 def decide(server: Served, op: str, **fields: Any) -> dict[str, Any]:
-    """What a decision that is recorded is answered with."""
+    """The answer to a decision, which must be recorded."""
     answer = post(server, op, **fields)
     assert answer.status_code == 200, answer.text
     return answer.json()
@@ -207,7 +207,7 @@ def test_the_log_is_listed_in_pages_newest_first_with_outcomes(editable):
 
 
 def test_decisions_applied_one_by_one_are_those_of_the_whole_log(editable, store):
-    """Whatever is reverted, and brought back."""
+    """Also when decisions are reverted and applied again."""
     random = np.random.default_rng(0)
     ops: list[tuple[str, dict[str, Any]]] = [
         ("merge", {"clusters": [0, 1]}), ("name", {"clusters": [2], "value": "two"}),
@@ -392,7 +392,7 @@ def test_an_invalid_decision_is_refused_in_one_sentence(undecided, fields, messa
 
 @pytest.fixture(scope="module")
 def undecided(finished, tmp_path_factory):
-    """A server that nobody may succeed to decide with."""
+    """A server on which every decision must fail."""
     folder = tmp_path_factory.mktemp("undecided") / "artifacts"
     shutil.copytree(finished, folder)
     with serve(folder, is_editable=True) as server:
@@ -419,7 +419,7 @@ def test_a_body_over_the_limit_is_refused(undecided, path):
 
 
 def test_ten_thousand_images_can_be_one_decision(editable):
-    """The same few, many times: the run of the tests is small."""
+    """A few rows are repeated, because the run of the tests is small."""
     rows = (list(range(len(editable.current.opened.rows))) * 10_000)[:10_000]
     decide(editable, "exclude", rows=rows)
     log = editable.json("/api/edits")

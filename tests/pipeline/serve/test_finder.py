@@ -1,4 +1,4 @@
-"""Search in a server: what it opens, it opens without holding up other answers."""
+"""A search in a server opens indexes without delaying other answers."""
 
 import threading
 
@@ -12,7 +12,7 @@ from .server import serve
 
 
 def test_other_answers_do_not_wait_for_a_search_to_open_its_index(finished, monkeypatch):
-    """In a bucket, opening it copies the whole index first."""
+    """Opening an index in a bucket copies it whole first."""
     opening, may_open = threading.Event(), threading.Event()
     open_searcher = Run.searcher
 

@@ -1,4 +1,4 @@
-"""Who is let in, and what a browser may do with the answers."""
+"""Who may connect, and what a browser may do with the answers."""
 
 import json
 import shutil
@@ -264,7 +264,7 @@ def test_cookies_of_other_programs_do_not_hide_ours(closed):
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 def test_the_page_of_another_site_can_request_nothing(served, closed, site):
-    """Also where no token is needed, and where the browser has the cookie of another port."""
+    """Even without a token, and even if the browser has the cookie of another port."""
     with httpx.Client(base_url=closed.client.base_url) as browser:
         browser.get("/", params={"token": TOKEN})
         for client in (browser, served.client):

@@ -269,7 +269,7 @@ def test_nonsense_never_gives_a_500(served):
 
 
 def send(server: Served, request: bytes) -> bytes:
-    """The whole answer to what is sent over a bare connection."""
+    """The whole answer to bytes sent over a plain connection."""
     with connect(server.port) as bare:
         bare.sendall(request)
         return b"".join(iter(lambda: bare.recv(65536), b""))
@@ -290,7 +290,7 @@ def send(server: Served, request: bytes) -> bytes:
     ],
 )
 def test_ambiguous_requests_are_refused(served, headers):
-    """Two readings of one request let it pass a proxy as another one."""
+    """A proxy could read such a request in another way than the server."""
     answer = send(
         served,
         b"POST /api/search HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"

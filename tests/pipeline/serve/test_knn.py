@@ -1,4 +1,4 @@
-"""Search in clip-retrieval's format: its answers, and messages for what is not supported."""
+"""Search in clip-retrieval's format: its answers, and messages for unsupported queries."""
 
 import base64
 import json
@@ -13,7 +13,7 @@ from .server import Served
 
 
 def ask(served: Served, path: str = "/knn-service", **fields) -> httpx.Response:
-    """The request of clip-retrieval's client: JSON without a content type, with all fields."""
+    """Sends a request as clip-retrieval's client does: JSON without a content type, all fields."""
     query = {
         "text": None,
         "image": None,

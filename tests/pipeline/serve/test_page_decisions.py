@@ -100,7 +100,7 @@ def test_the_focus_returns_to_the_image_after_a_dialog(editable, browser):
 
 
 def test_the_grid_keeps_showing_the_cluster_that_has_the_focus(editable, browser):
-    """The largest cluster becomes the smallest, and so the last."""
+    """A decision makes the largest cluster the smallest, and so the last."""
     sections = editable.json("/api/set")["sections"]
     largest = sections[0]["cluster"]
     new = {"op": "name", "clusters": [largest], "value": "the largest", "seen": 0}

@@ -86,7 +86,7 @@ def test_sums_are_taken_over_each_cluster(partition):
 
 
 def test_a_partition_that_failed_to_be_written_is_written_next_time(tmp_path):
-    """A full disk used to leave the folder, on which every further try failed."""
+    """After a full disk the folder stayed, and every later try failed."""
     partition = Partition.of(np.zeros(3, np.int32), np.ones(3, np.float32), 1)
     folder = tmp_path / "serve" / "k-1"
     folder.mkdir(parents=True)

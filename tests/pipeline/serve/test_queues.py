@@ -1,4 +1,4 @@
-"""The queues of the review: how many each holds, and which image is kept for a copy."""
+"""The queues of the review: their sizes, and the image that is kept for a copy."""
 
 import re
 import shutil
@@ -52,7 +52,7 @@ def test_the_page_does_not_wait_for_the_counts_of_queues(served, browser):
 
 @pytest.fixture(scope="module")
 def groups(tmp_path_factory, finished):
-    """A server over a store in which near-duplicates were looked for, and their groups."""
+    """A server over a store whose near-duplicates were searched, and their groups."""
     folder = tmp_path_factory.mktemp("groups") / "artifacts"
     shutil.copytree(finished, folder)
     succeed(folder, "duplicates", "--above", "0.9")

@@ -1,4 +1,4 @@
-"""A search asks a server of the same user for vectors: the same hits, or its own work."""
+"""A search asks a server of the same user for vectors, or loads the model itself."""
 
 import contextlib
 import os
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def folder(monkeypatch) -> Iterator[Path]:
-    """The folder of announcements, of the test's own, with a short path: sockets need one."""
+    """A folder of announcements for one test; its path is short, because sockets need that."""
     with tempfile.TemporaryDirectory(prefix="s", dir="/tmp") as runtime:
         monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
         yield Path(runtime) / "cpp-pipe" / "servers"
@@ -35,7 +35,7 @@ def folder(monkeypatch) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def announced(store: Path) -> Iterator[CurrentRun]:
-    """A server over a store that says that it runs, until the end of the block."""
+    """A server that announces itself, until the end of the block."""
     current = CurrentRun(make_opener(Store(store), "default", "cpu"))
     with announce(Store(store), "default", "secret") as own:
         server = make_server(make_app(current, token="secret"))

@@ -1,4 +1,4 @@
-"""No answer tells where the files of the server lie, whatever is asked and whatever is broken."""
+"""No answer tells a path of the server, for any request and any damage."""
 
 import os
 import shutil
@@ -79,7 +79,7 @@ BODIES = (b"", b"{}", b'{"text": "a"}', b'{"ids": [0, 59]}', b'{"image": "AAAA"}
 
 
 def ask_everything(server: Served, secrets: set[str], *, but: str = "") -> None:
-    """Asks every endpoint, page and file for everything; no answer may hold one of the texts."""
+    """Asks every endpoint, page and file; no answer may hold one of the texts."""
 
     def check(answer: httpx.Response) -> None:
         sent = answer.content.decode("utf-8", "replace") + str(answer.headers)
@@ -100,7 +100,7 @@ def ask_everything(server: Served, secrets: set[str], *, but: str = "") -> None:
 
 
 def secrets_of(store: Path) -> set[str]:
-    """Places that no answer may tell: of the store, its shards, this folder and the home."""
+    """Paths that no answer may tell: of the store, its shards, this folder and the home."""
     sources = Store(store).runs.read("default").sources.values()
     folders = {str(Path(source).parent) for source in sources}
     return {str(store), str(store.resolve()), os.getcwd(), HOME, *folders}

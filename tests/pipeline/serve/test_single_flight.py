@@ -1,4 +1,4 @@
-"""What several clients ask for at once is computed once, and a long decision stops no reader."""
+"""Concurrent requests are computed once, and a long decision stops no reader."""
 
 import threading
 import time

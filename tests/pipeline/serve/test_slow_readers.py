@@ -1,4 +1,4 @@
-"""Clients that do not read their answers cost little memory, and do not stay for ever."""
+"""Clients that do not read their answers cost little memory, and are disconnected."""
 
 import asyncio
 import contextlib
@@ -156,7 +156,7 @@ def test_connections_over_the_limit_get_503_and_retry_after(finished, monkeypatc
 
 
 def test_the_body_of_an_answer_does_not_wait_for_the_headers_to_be_acknowledged(served):
-    """Which takes Linux 40 ms, where the system collects small pieces (Nagle's algorithm)."""
+    """Waiting takes 40 ms on Linux, because it collects small pieces (Nagle's algorithm)."""
     served.json("/api/state")
     connections = list(served.connections)
     assert connections

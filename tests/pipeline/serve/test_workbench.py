@@ -299,7 +299,7 @@ def test_a_lasso_selects_images_and_ctrl_adds_one(served, browser):
 
 
 def test_with_a_gpu_the_map_is_drawn_by_webgl(served, browser):
-    """Here WebGL runs on the CPU, where the map does without it, unless its name is hidden."""
+    """WebGL runs on the CPU here; its name is hidden, because the map does not use such WebGL."""
     with visit(browser, served.port) as seen:
         seen.page.add_init_script("WebGL2RenderingContext.prototype.getExtension = () => null;")
         seen.open("map")
@@ -343,7 +343,7 @@ def test_images_are_reviewed_one_after_the_other(served, browser, size):
 
 
 def answer_later(route) -> None:
-    """Delays an answer for longer than the address is delayed."""
+    """Delays an answer for longer than the page waits to change the address."""
     time.sleep(0.6)
     route.continue_()
 

@@ -1,4 +1,4 @@
-"""Conditions as one types them, and what meets them."""
+"""Conditions as typed, and the values that meet them."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Tables of labels, whatever is in them, and tables whose text is not UTF-8."""
+"""Tables of labels with any content, and tables whose text is not UTF-8."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from ...stages.sources.image_files import png
 
 
 def not_utf8(path: Path, columns: dict, text: bytes) -> Path:
-    """A Parquet file in which a text of a table lost its last letter to other bytes."""
+    """A Parquet file in which the last letter of a text was replaced by invalid bytes."""
     pq.write_table(pa.table(columns), path, use_dictionary=False, compression="none")
     content = path.read_bytes()
     assert text in content

@@ -1,4 +1,4 @@
-"""A foreign store cannot make this machine read, or request, what it should not."""
+"""A foreign store cannot make this machine read or request forbidden places."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from ..cli import DIGITS, embed, succeed
 
 
 def name_source(store: Path, place: Path | str) -> None:
-    """Puts a place into the record of the run, as a foreign store may."""
+    """Puts a place into the record of the run, as a foreign store could."""
     rewrite(
         store / "runs" / "default" / "run.json",
         lambda record: record.update(sources=dict.fromkeys(record["sources"], str(place))),

@@ -1,4 +1,4 @@
-"""One sentence on the number of clusters, and one k that is marked, wherever they are shown."""
+"""The sentence on the number of clusters, and the marked k, are the same everywhere."""
 
 import html
 import re

@@ -1,4 +1,4 @@
-"""The code for a GPU, run on tensors without numbers that say they are on one.
+"""The code for a GPU, run on fake tensors that claim to be on one.
 
 torch's fake tensors follow shapes, types and devices: they raise where tensors of two devices meet,
 and where a number is read, for which the program would wait.

@@ -1,4 +1,4 @@
-"""Rows of a sample are those of the whole, and nothing but their parts is opened."""
+"""Rows of a sample equal those of the artifact, and only their parts are opened."""
 
 from pathlib import Path
 

@@ -167,7 +167,7 @@ def with_wrong_credentials(server: str, patch: pytest.MonkeyPatch) -> None:
 
 
 def with_a_bad_address(server: str, patch: pytest.MonkeyPatch) -> None:
-    """Sets a server address that is none."""
+    """Sets an invalid server address."""
     patch.setenv("AWS_ENDPOINT_URL", "nonsense")
 
 

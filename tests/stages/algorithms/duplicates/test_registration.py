@@ -1,4 +1,4 @@
-"""Copies of one image are told from others by their small grey images."""
+"""Copies of one image are distinguished from other images by small grey images."""
 
 import numpy as np
 import pytest

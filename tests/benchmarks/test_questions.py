@@ -18,7 +18,7 @@ def test_clusters_are_those_of_default_settings_on_photographs(shared):
     np.testing.assert_array_equal(answers.cluster(features, 8, 1), default.labels(8))
 
 
-def test_means_of_known_classes_separate_groups_that_are_apart_and_no_others():
+def test_means_of_known_classes_separate_only_distant_groups():
     y = np.arange(400) % 4
     noise = 0.1 * np.random.default_rng(0).standard_normal((400, 8))
     x = (np.eye(4, 8)[y] + noise).astype(np.float32)

@@ -26,7 +26,7 @@ def page_store(tmp_path_factory, digit_shards) -> Path:
 
 
 @pytest.fixture
-def hang_up_is_heard() -> Iterator[None]:
+def sighup_ends_processes() -> Iterator[None]:
     """SIGHUP ends processes that the test starts, even where `nohup` ignores it for the tests."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield

@@ -47,12 +47,12 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     with s3_server() as address, pytest.MonkeyPatch.context() as patch:
         use_server(patch, address, folder)
         made = Both(folder / "artifacts", new_bucket(), folder / "shards", folder / "cache")
-        walk(made.disk, made.shards, workers=1)
-        walk(made.bucket, made.shards, workers=2)
+        run_commands(made.disk, made.shards, workers=1)
+        run_commands(made.bucket, made.shards, workers=2)
         yield made
 
 
-def walk(store: Path | str, shards: Path, workers: int) -> None:
+def run_commands(store: Path | str, shards: Path, workers: int) -> None:
     """Every command that makes something."""
     embed(store, shards, more=["--workers", str(workers)])
     succeed(store, "train", *SMALL)

@@ -208,7 +208,7 @@ def test_every_command_that_writes_removes_leftovers(store, tmp_path, digit_shar
     assert not left.exists()
 
 
-def test_what_another_machine_writes_is_kept_for_a_day(tmp_path):
+def test_leftovers_of_another_machine_are_kept_for_a_day(tmp_path):
     young, old = (tmp_path / f".tmp-out-0000000{n}-1-0123abcd" for n in (1, 2))
     for path in (young, old):
         path.write_text("half")

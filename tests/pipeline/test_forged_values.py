@@ -125,7 +125,7 @@ def forge(store: Path, slot: str, role: str, name: str, draw: random.Random) -> 
     return f"{slot} {role} {name} {value!r}"[:200]
 
 
-def tried(page_store: Path, folder: Path, count: int) -> Iterator[tuple[str, str, str]]:
+def trials(page_store: Path, folder: Path, count: int) -> Iterator[tuple[str, str, str]]:
     """What was forged, a reader, and its error or an empty text."""
     key = Run.open(page_store).artifact("embeddings").column("key")[0]
     known, draw = columns_of(page_store), random.Random(count)
@@ -142,7 +142,7 @@ def tried(page_store: Path, folder: Path, count: int) -> Iterator[tuple[str, str
 @pytest.mark.parametrize("count", [pytest.param(20, id="some"), pytest.param(60, id="many")])
 def test_no_reader_crashes_over_forged_values(page_store, tmp_path, count):
     assert {slot.partition("/")[0] for slot, *_ in columns_of(page_store)} <= set(KINDS)
-    assert [trial for trial in tried(page_store, tmp_path, count) if trial[2]] == []
+    assert [trial for trial in trials(page_store, tmp_path, count) if trial[2]] == []
 
 
 def test_readers_of_values_work_on_unchanged_files(page_store, tmp_path):

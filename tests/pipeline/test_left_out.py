@@ -225,7 +225,7 @@ def test_the_line_names_few_suffixes_and_counts_all():
 
 @pytest.mark.skipif(find_spec("rawpy") is None, reason="rawpy is absent: pip install rawpy")
 @pytest.mark.parametrize("flag", ["--images", "--shards"])
-def test_after_their_extras_are_installed_raw_files_are_embedded_beside_heic(tmp_path, flag):
+def test_raw_and_heic_files_are_embedded_once_extras_are_installed(tmp_path, flag):
     named, store = tmp_path / "in", tmp_path / "store"
     named.mkdir()
     files = {"a.png": png(0), "b.dng": dng(jpeg((200, 40, 90))), "c.NEF": dng(jpeg((1, 99, 9))),

@@ -298,7 +298,7 @@ def test_a_failed_command_leaves_no_run_that_others_work_on(tmp_path, digit_shar
     assert find_run(Store(store), None) == "holidays"
 
 
-def test_a_store_or_a_run_that_is_not_there_is_an_error(tmp_path, digit_shards):
+def test_a_missing_store_or_run_is_an_error(tmp_path, digit_shards):
     for command in ("verify", "gc"):
         assert "there is no store" in fail(tmp_path / "none", command)
     embed(tmp_path / "store", digit_shards / "000.tar")

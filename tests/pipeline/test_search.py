@@ -119,7 +119,7 @@ def test_the_error_for_an_invalid_query_says_why(made, words, why):
     assert why in fail(made / "store", "search", *words)
 
 
-def test_a_vector_of_features_and_cluster_features_finds_the_same_as_features_alone(made):
+def test_an_old_joined_vector_finds_the_same_as_features_alone(made):
     """Old scripts give both."""
     run = Run.open(made / "store")
     features = run.artifact("features")

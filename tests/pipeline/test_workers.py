@@ -59,7 +59,7 @@ def embed_as(worker: str, alone: Path, store: Path) -> ForkServerProcess:
     return start([*words(alone, worker), "--store", store], output)
 
 
-def parts_there(store: Path) -> list[Path]:
+def finished_parts(store: Path) -> list[Path]:
     """The small files of all finished parts, the oldest first."""
     return sorted(store.rglob("*.part.json"), key=lambda path: path.stat().st_mtime_ns)
 
@@ -92,7 +92,7 @@ def test_workers_begin_with_their_shares_and_then_help_with_the_rest(parts, work
 def test_a_worker_begins_with_its_share(alone: Path, tmp_path: Path):
     store = tmp_path / "store"
     succeed(store, *words(alone, "1/3"))
-    order = [path.name for path in parts_there(store)]
+    order = [path.name for path in finished_parts(store)]
     assert order[: SHARDS // 3] == sorted(order)[1::3]
     assert open_whole(store).content == open_whole(alone / "store").content
 
@@ -156,7 +156,7 @@ def threads_of_all_libraries() -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Telling(Stage):
+class RecordsProcess(Stage):
     """A stage whose parts record their process; each process waits until all have begun."""
 
     name: ClassVar[str] = "test"
@@ -185,7 +185,7 @@ def test_each_process_takes_one_share_and_keeps_it(tmp_path: Path):
     made_so = recipe(parts=tuple(f"part-{number}" for number in range(6)))
     parts = [Part(name=name, sources=source) for name, source in made_so.parts.items()]
     draft = Store(tmp_path).draft(made_so)
-    assert make_in_parallel(Telling(processes=2), draft, parts, {}, Runtime(), shares) == []
+    assert make_in_parallel(RecordsProcess(processes=2), draft, parts, {}, Runtime(), shares) == []
     facts = [record.facts for record in draft.finished().values()]
     assert len(facts) == 6
     by_process = {part["process"]: (part["device"], part["threads"]) for part in facts}
@@ -213,11 +213,11 @@ def test_any_number_of_workers_makes_the_same_content(alone: Path, tmp_path: Pat
 def test_a_killed_worker_leaves_its_parts_to_the_others(alone: Path, tmp_path: Path):
     store = tmp_path / "store"
     workers = [embed_as(f"{number}/3", alone, store) for number in range(3)]
-    wait_until(lambda: len(parts_there(store)) >= 2)
+    wait_until(lambda: len(finished_parts(store)) >= 2)
     workers[1].kill()
     workers[1].join()
     assert workers[1].exitcode != 0
-    assert len(parts_there(store)) < SHARDS
+    assert len(finished_parts(store)) < SHARDS
     assert [finish(workers[0]), finish(workers[2])] == [0, 0]
     assert open_whole(store).content == open_whole(alone / "store").content
 
@@ -278,7 +278,7 @@ def test_the_part_of_a_dead_peer_is_taken_over(alone: Path, tmp_path: Path):
     wait_until(is_held.exists)
     worker = embed_as("0/2", alone, store)
     wait_until(lambda: output.is_file() and "waiting for 1 part that" in output.read_text())
-    assert len(parts_there(store)) == SHARDS - 1
+    assert len(finished_parts(store)) == SHARDS - 1
     time.sleep(0.5)
     assert worker.is_alive()
     peer.kill()

@@ -117,7 +117,7 @@ def rows(made: Artifact, role: str = "rows") -> list[dict]:
     return made.table(made.only_part, role).to_pylist()
 
 
-def firsts(table: list[dict]) -> list[str]:
+def first_captions(table: list[dict]) -> list[str]:
     """The first captions, by cluster."""
     return [row["caption"] for row in table if row["rank"] == 1]
 
@@ -135,7 +135,7 @@ def test_clusters_that_share_their_best_word_get_a_second_one(store, rule):
         assignments_of(store, [np.arange(4).repeat(3), np.arange(2)]),
     )
     table = rows(made)
-    assert firsts(table) == ["cat, close-up", "cat, outdoors", "car", "dog"]
+    assert first_captions(table) == ["cat, close-up", "cat, outdoors", "car", "dog"]
     assert rows(made, "levels") == []
     assert made.facts["rule"] == rule
     for cluster, size in enumerate([4, 4, 3, 3]):
@@ -223,11 +223,11 @@ def test_every_level_of_a_hierarchy_gets_captions(store, rule):
     level_of = {name: [row[name] for row in levels[3]] for name in ("cluster", "caption", "votes")}
     assert level_of == {name: [row[name] for row in rows(made)] for name in level_of}
     heads = {
-        level: [caption.split(", ")[0] for caption in firsts(table)]
+        level: [caption.split(", ")[0] for caption in first_captions(table)]
         for level, table in levels.items()
     }
     for level, table in levels.items():
-        assert len(set(firsts(table))) == len(firsts(table)) == level
+        assert len(set(first_captions(table))) == len(first_captions(table)) == level
     assert heads[2] == ["animal", "car"]
     assert {"cat", "dog"} <= {row["caption"] for row in levels[3]} | set(heads[3])
 
@@ -242,7 +242,9 @@ def test_captions_of_a_real_hierarchy_cover_every_level(tmp_path, digit_shards):
     # Levels are those that `assign` cuts: captions of a coarser cut are the same.
     coarser = plan_of(Store(tmp_path), digit_shards, SETTINGS.override(
         "assign", k=2, method="hierarchy")).make("captions")  # fmt: skip
-    assert firsts([row for row in levels if row["level"] == 2]) == firsts(rows(coarser))
+    assert first_captions([row for row in levels if row["level"] == 2]) == first_captions(
+        rows(coarser)
+    )
 
 
 def test_fewer_than_one_vote_is_refused():
@@ -258,5 +260,5 @@ def test_clusters_with_equal_captions_are_numbered(store):
         words_of(store, {"words": NAMES}),
         assignments_of(store, [np.arange(3).repeat(3)]),
     )
-    (name, *others) = firsts(rows(made))
+    (name, *others) = first_captions(rows(made))
     assert "," not in name and others == [f"{name} (2)", f"{name} (3)"]

@@ -65,7 +65,7 @@ def test_settings_that_differ_are_named_and_others_are_not(store):
     assert "train.features" not in succeed(store, "compare", "all", "half").out
 
 
-def test_images_of_keys_that_occur_twice_are_matched_by_their_shards_too(tmp_path):
+def test_images_with_repeated_keys_are_matched_by_shard_and_key(tmp_path):
     for name, order in (("a", [0, 1, 2, 3]), ("b", [4, 5, 6, 7])):
         write(tmp_path / f"{name}.npz", np.array(order * 10) + 8 * np.repeat(np.arange(10), 4))
     twice = tmp_path / "twice"
@@ -95,7 +95,7 @@ def test_without_labels_there_are_no_scores_but_agreement(tmp_path):
     assert groups_of(printed)["Ward"]["k"]["mean"] == 2, "as many as the first run has"
 
 
-def test_rivals_cluster_the_same_images_into_as_many_clusters_as_there_are_classes(store):
+def test_rivals_cluster_the_same_images_with_k_as_the_number_of_classes(store):
     printed = read_json(store, "all", "--rivals")
     groups = groups_of(printed)
     assert list(groups) == ["all", *RIVALS]

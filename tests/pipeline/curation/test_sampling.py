@@ -97,7 +97,7 @@ def test_already_chosen_images_are_not_chosen_again(store, tmp_path):
     assert "chosen 20" in counted
 
 
-def test_a_sample_is_written_as_lines_or_as_a_table_that_curate_and_sample_read(store, tmp_path):
+def test_a_written_sample_can_be_read_by_curate_and_sample(store, tmp_path):
     lines, table = tmp_path / "keys.txt", tmp_path / "keys.parquet"
     for path in (lines, table):
         succeed(store, "sample", "-n", "20", "--out", path)

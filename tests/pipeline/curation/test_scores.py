@@ -158,9 +158,7 @@ def test_a_width_is_a_column_and_a_row_without_one_does_not_pass(made, tmp_path)
         )
 
 
-def test_scores_out_of_date_are_refused_with_the_command_that_makes_them_again(
-    store, digit_shards, tmp_path
-):
+def test_the_error_for_scores_out_of_date_names_the_command(store, digit_shards, tmp_path):
     more = tmp_path / "more"
     write_shards(more, shards=1, first=300)
     embed(store, digit_shards, more)

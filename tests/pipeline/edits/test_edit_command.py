@@ -103,7 +103,7 @@ def test_commands_apply_decisions(store, tmp_path):
     assert (scores["n"], scores["k"]) == (119, GROUPS)
 
 
-def test_names_follow_clusters_and_tags_follow_images_when_clusters_are_made_again(store, tmp_path):
+def test_names_follow_clusters_and_tags_follow_images(store, tmp_path):
     before = Run.open(Store(store)).artifact("assignments").column("cluster")
     succeed(store, "edit", "name", str(before[0]), "first")
     succeed(store, "edit", "tag", "odd", "--key", "a5")

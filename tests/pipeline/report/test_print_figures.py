@@ -170,7 +170,7 @@ def test_a_title_is_no_wider_than_the_figure(tails, end):
     assert LONG.startswith(title.get_text().removesuffix(end))
 
 
-def test_letters_that_our_font_lacks_are_taken_from_a_font_that_has_them(caplog):
+def test_letters_that_our_font_lacks_come_from_another_font(caplog):
     # Among the fonts that come with matplotlib.
     own, other = (
         set(FT2Font(findfont(FontProperties(family=name, weight="bold"))).get_charmap())

@@ -49,7 +49,7 @@ def test_clusters_are_made_where_they_are_missing(tmp_path, digit_shards):
     assert not (store / "reports").exists()
 
 
-def test_a_run_without_curve_and_captions_names_the_commands_that_make_them(trained):
+def test_missing_curve_and_captions_are_shown_with_their_commands(trained):
     page = read(trained)
     assert "60 images in 5 clusters" in page.text
     assert (

@@ -244,7 +244,7 @@ def test_changed_settings_of_embed_are_used(folder, reproduced, monkeypatch):
     assert "embed.exif=apply" in figures(done)["changed"]
 
 
-def test_k_means_has_as_many_clusters_as_there_are_classes_for_each_seed(reproduced, folder):
+def test_k_means_has_as_many_clusters_as_classes_for_each_seed(reproduced, folder):
     row = figures(reproduced)
     store = Store(folder / "artifacts")
     version = store.runs.read(row["run"]).versions["embeddings"]

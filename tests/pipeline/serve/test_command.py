@@ -30,7 +30,7 @@ def folders_of_servers(folder: Path) -> list[Path]:
 TOKEN = re.compile(r"http://127\.0\.0\.1:\d+/\?token=([\w-]{32})")
 
 
-@pytest.mark.usefixtures("hang_up_is_heard")
+@pytest.mark.usefixtures("sighup_ends_processes")
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_it_prints_its_address_and_a_signal_ends_it_without_leftovers(finished, tmp_path, signum):
     with start(finished, env={"TMPDIR": str(tmp_path)}) as server:

@@ -175,7 +175,7 @@ def test_keys_pressed_after_a_failed_decision_decide_nothing(editable, browser):
         assert len(decisions(editable)) == 1
 
 
-def test_a_double_click_decides_once_and_other_decisions_wait_for_their_turn(editable, browser):
+def test_a_double_click_decides_once_and_other_decisions_wait(editable, browser):
     with visit(browser, editable.port) as seen:
         page = seen.page
         seen.open("?view=compare&pair=0,1")

@@ -91,7 +91,7 @@ def test_every_size_shows_the_image_of_the_row(served, size):
     assert size_of(answer.content) == (32, 32)
 
 
-def test_the_original_is_what_was_embedded_as_a_download(served, finished):
+def test_the_original_image_can_be_downloaded(served, finished):
     facts = served.json("/api/images/4")
     answer = served.get("/api/pictures/4/original")
     with served.source_of(4).open("rb") as file:

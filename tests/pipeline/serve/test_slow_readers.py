@@ -155,7 +155,7 @@ def test_connections_over_the_limit_get_503_and_retry_after(finished, monkeypatc
         wait_until(lambda: server.get("/api/state").status_code == 200, "there is room again", 20)
 
 
-def test_the_body_of_an_answer_does_not_wait_for_the_headers_to_be_acknowledged(served):
+def test_the_body_of_an_answer_follows_its_headers_without_delay(served):
     """Waiting takes 40 ms on Linux, because it collects small pieces (Nagle's algorithm)."""
     served.json("/api/state")
     connections = list(served.connections)

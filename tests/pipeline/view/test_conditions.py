@@ -57,7 +57,7 @@ def test_any_text_is_a_condition_or_refused_in_a_short_sentence(text):
     st.sampled_from(["<", "<=", ">", ">=", "=", "!="]),
     st.floats(allow_nan=False, allow_infinity=False, width=32),
 )
-def test_numbers_are_compared_as_python_compares_them_and_nan_meets_nothing(values, op, wanted):
+def test_numbers_are_compared_as_in_python_and_nan_meets_nothing(values, op, wanted):
     condition = Condition.parse(f"x {op} {wanted!r}")
     python = {"=": "==", "!=": "!="}.get(op, op)
     expected = [value == value and eval(f"a {python} b", {"a": value, "b": wanted})

@@ -37,7 +37,7 @@ def test_the_radius_is_at_most_twice_the_best(seed):
     assert radius(rows, farthest_rows(rows, 3, seed=seed)) <= 2 * best + 1e-6
 
 
-def test_rows_that_are_taken_already_are_kept_away_from():
+def test_already_chosen_rows_are_avoided():
     rows = np.repeat(np.eye(4, dtype=np.float32), 5, axis=0)
     chosen = farthest_rows(rows, 2, taken=rows[[0, 5]])
     assert {int(row) // 5 for row in chosen} == {2, 3}

@@ -47,7 +47,7 @@ def test_the_factor_reads_the_lower_triangle_only() -> None:
 
 
 @pytest.mark.parametrize("p", [4, 40])
-def test_a_matrix_that_is_not_positive_definite_gives_nan_and_leaves_the_others(p: int) -> None:
+def test_only_matrices_that_are_not_positive_definite_give_nan(p: int) -> None:
     a = positive_definite(3, p, seed=1)
     expected = torch.logdet(a)
     a[1, -1, -1] = -1.0

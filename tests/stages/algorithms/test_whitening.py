@@ -80,7 +80,7 @@ def test_equal_rows_give_finite_directions(x: torch.Tensor) -> None:
     assert directions.shape == (3, x.shape[1])
 
 
-def test_directions_beyond_the_rank_are_zero_and_the_first_are_those_of_fewer() -> None:
+def test_more_directions_extend_fewer_and_are_zero_beyond_the_rank() -> None:
     x, _ = noisy_groups(6, 30)
     _, wide = neighbour_directions(x, 20, seed=0)
     assert (wide[12:] == 0).all() and (wide[:12] != 0).any(1).all()

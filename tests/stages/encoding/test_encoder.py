@@ -83,7 +83,7 @@ def last_bits(x: np.ndarray) -> np.ndarray:
     return np.where(bits < 0, -(bits & 0x7FFF), bits)
 
 
-def plainly(network, pixels: torch.Tensor) -> np.ndarray:
+def rows_of(network, pixels: torch.Tensor) -> np.ndarray:
     with torch.inference_mode():
         return torch.nn.functional.normalize(network.encode_image(pixels), dim=-1).numpy()
 
@@ -91,7 +91,7 @@ def plainly(network, pixels: torch.Tensor) -> np.ndarray:
 def test_embeddings_equal_the_plain_networks_up_to_last_bits(encoder, plain):
     pixels = torch.stack([plain[1](image) for image in small_images()])
     found = encoder.images(torch.stack([encoder.preprocess(image) for image in small_images()]))
-    expected = plainly(plain[0], pixels)
+    expected = rows_of(plain[0], pixels)
     # Near zero float16 is finer than the error of float32 sums.
     assert np.abs(found - expected).max() < 1e-6
     large = np.abs(expected) > 1e-2
@@ -110,7 +110,7 @@ def test_a_convolutional_tower_keeps_its_embeddings_in_either_layout(mobile):
     )
     pixels = torch.stack([preprocess(image) for image in small_images()])
     found = fast.images(torch.stack([fast.preprocess(image) for image in small_images()]))
-    assert np.abs(found - plainly(network.eval(), pixels)).max() < 2e-6
+    assert np.abs(found - rows_of(network.eval(), pixels)).max() < 2e-6
 
 
 def test_two_launches_return_in_order(encoder):

@@ -175,7 +175,7 @@ def test_a_pattern_that_finds_nothing_says_what_is_there(folder: Path, pattern: 
         expand([pattern])
 
 
-def test_a_glob_that_finds_nothing_is_an_error_even_if_another_pattern_does(folder: Path):
+def test_an_empty_glob_is_an_error_beside_another_pattern(folder: Path):
     touch("a.tar", "laion/0.tgz")
     with pytest.raises(ShardError, match=r"'laion/\*\.tar' finds no shard"):
         expand(["a.tar", "laion/*.tar"])

@@ -100,7 +100,7 @@ def test_every_notation_for_a_bucket_gives_the_content_of_the_disk(
     assert [part.facts for part in made.parts] == [part.facts for part in local.parts]
 
 
-def test_shards_embedded_from_the_disk_are_not_embedded_again_from_a_bucket(
+def test_shards_copied_into_a_bucket_are_not_embedded_again(
     bucket: Any, shards: Path, tmp_path: Path
 ):
     embed(tmp_path / "store", shards)

@@ -38,7 +38,7 @@ def assign(landmarks: Landmarks, partition: Partition, z: np.ndarray) -> np.ndar
     return clusters
 
 
-def own(partition: Partition) -> np.ndarray:
+def clusters_of_landmarks(partition: Partition) -> np.ndarray:
     """The clusters of the landmarks."""
     return partition.group[partition.pieces]
 
@@ -53,7 +53,7 @@ def test_an_assigner_gives_landmarks_their_own_clusters(kind: AffinityName, k: i
     landmarks = fit(z, kind)
     partition = landmarks.partition(k)
     assert partition.k == k
-    assert np.array_equal(assign(landmarks, partition, z), own(partition))
+    assert np.array_equal(assign(landmarks, partition, z), clusters_of_landmarks(partition))
 
 
 @each_kind
@@ -157,7 +157,9 @@ def test_the_same_seed_gives_the_same_clusters(kind: AffinityName) -> None:
     one, other = fit(z, kind), fit(z, kind)
     assert np.array_equal(one.vectors, other.vectors)
     for k in (2, 6, 9):
-        assert np.array_equal(own(one.partition(k)), own(other.partition(k)))
+        assert np.array_equal(
+            clusters_of_landmarks(one.partition(k)), clusters_of_landmarks(other.partition(k))
+        )
 
 
 @each_kind
@@ -169,7 +171,7 @@ def test_resampled_landmarks_have_their_own_eigenpairs(kind: AffinityName) -> No
     assert len(resampled.values) == 12 and resampled.vectors.shape == (35, 12)
     assert resampled.seed == 3
     partition = resampled.partition(6)
-    assert accuracy(labels[some], own(partition)) == 1
+    assert accuracy(labels[some], clusters_of_landmarks(partition)) == 1
     assert accuracy(labels, assign(resampled, partition, z)) > 0.95
     few = fit(z, kind).resample(some[:4], 3)
     assert len(few.values) == 4
@@ -181,8 +183,8 @@ def test_a_group_much_larger_than_others_is_one_cluster_for_every_row() -> None:
     landmarks = fit(z, "consensus", k_max=20)
     partition = landmarks.partition(20)
     assert partition.k == 20
-    assert sorted(set(own(partition).tolist())) == list(range(20))
-    assert accuracy(labels, own(partition)) == 1
+    assert sorted(set(clusters_of_landmarks(partition).tolist())) == list(range(20))
+    assert accuracy(labels, clusters_of_landmarks(partition)) == 1
     assert accuracy(labels, assign(landmarks, partition, z)) == 1
 
 
@@ -193,7 +195,9 @@ def test_pieces_of_one_cluster_are_one_cluster_for_every_row() -> None:
     halves = np.concatenate([whole.centroids, whole.centroids + np.float32(0.01)])
     pieces = nearest(landmarks.points, halves)
     cut = Partition(pieces, halves, np.arange(12) % 6, whole.sharpness)
-    assert cut.k == 6 and accuracy(labels, own(cut)) == accuracy(labels, own(whole))
+    assert cut.k == 6 and accuracy(labels, clusters_of_landmarks(cut)) == accuracy(
+        labels, clusters_of_landmarks(whole)
+    )
     ((one, sure), (other, as_sure)) = Assigner(landmarks, [whole, cut]).assign(landmarks.points)
     assert np.array_equal(one, other)
     np.testing.assert_allclose(sure, as_sure, atol=0.05)
@@ -221,7 +225,7 @@ def test_every_row_can_be_its_own_cluster(kind: AffinityName) -> None:
     z = np.eye(12, dtype=np.float32)
     landmarks = fit(z, kind, k_max=12)
     partition = landmarks.partition(12)
-    assert partition.k == len(set(own(partition).tolist()))
+    assert partition.k == len(set(clusters_of_landmarks(partition).tolist()))
     if kind == "membership":
         assert sorted(assign(landmarks, partition, z).tolist()) == list(range(12))
 
@@ -247,7 +251,7 @@ def test_equal_rows_are_one_cluster_for_any_k(kind: AffinityName, k: int) -> Non
     partition = landmarks.partition(k)
     clusters = assign(landmarks, partition, z)
     assert set(clusters.tolist()) == {0}
-    assert np.array_equal(own(partition), clusters)
+    assert np.array_equal(clusters_of_landmarks(partition), clusters)
     assert partition.k == 1
 
 
@@ -259,7 +263,7 @@ def test_landmarks_that_are_equal_are_in_one_cluster(kind: AffinityName, k: int)
     z = random_rows(5, 16, 0)[which]
     landmarks = fit(z, kind)
     partition = landmarks.partition(k)
-    clusters = own(partition)
+    clusters = clusters_of_landmarks(partition)
     assert len(set(zip(which.tolist(), clusters.tolist(), strict=True))) == 5
     assert np.array_equal(assign(landmarks, partition, z), clusters)
 
@@ -272,7 +276,7 @@ def test_auto_takes_the_membership_for_a_union_of_subspaces() -> None:
     landmarks = fit(z, "auto", k_max=40)
     assert isinstance(landmarks.affinity, Memberships)
     partition = landmarks.partition(20)
-    assert accuracy(labels, own(partition)) == 1
+    assert accuracy(labels, clusters_of_landmarks(partition)) == 1
     assert accuracy(labels, assign(landmarks, partition, z)) == 1
 
 
@@ -285,7 +289,7 @@ def test_auto_takes_the_consensus_for_blobs() -> None:
     z = unit(centres[labels] + 0.3 / 4 * generator.standard_normal((2000, 16)))
     landmarks = fit(z, "auto", k_max=40)
     assert isinstance(landmarks.affinity, Consensus)
-    assert accuracy(labels, own(landmarks.partition(20))) == 1
+    assert accuracy(labels, clusters_of_landmarks(landmarks.partition(20))) == 1
 
 
 # How many eigenvectors.

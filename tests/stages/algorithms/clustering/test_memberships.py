@@ -186,9 +186,7 @@ def test_confidence_is_a_share_whatever_the_clusters(m: int, k: int, seed: int) 
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(4, 25), seeds)
-def test_confidence_compares_mean_links_and_a_link_to_itself_does_not_count(
-    m: int, seed: int
-) -> None:
+def test_confidence_compares_mean_links_to_other_landmarks(m: int, seed: int) -> None:
     affinity = fit(random_rows(m, 4, seed))
     labels = np.arange(m) % 3
     sharing = affinity.sharing(labels, 3)

@@ -1,4 +1,4 @@
-"""The whole path finds copies of real photographs, and mistakes few others for copies."""
+"""The whole path finds copies of photographs, and mistakes few other images for copies."""
 
 from argparse import Namespace
 

@@ -1,4 +1,4 @@
-"""Training that makes clusters worse is undone."""
+"""Heads of a training that makes clusters worse are not kept."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""What the questions measure is what a run does."""
+"""The benchmark `questions` measures what a run does."""
 
 import numpy as np
 import pytest

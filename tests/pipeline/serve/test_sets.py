@@ -11,6 +11,7 @@ from webdataset.writer import TarWriter
 from cpp_pipe import Run
 from cpp_pipe.pipeline.view.column_facts import describe_columns
 from cpp_pipe.pipeline.view.conditions import match_where
+from cpp_pipe.stages.rows.part_rows import join_features
 
 from ...stages.shards import digit_sample
 from ..cli import DIGITS, succeed
@@ -154,16 +155,33 @@ def test_an_invalid_filter_of_a_set_is_refused(served, query, words):
     assert answer.status_code in (400, 404) and words in answer.json()["detail"]
 
 
+def unit(x: np.ndarray) -> np.ndarray:
+    """The rows scaled to unit length."""
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
 def test_two_clusters_are_compared_by_their_mean_features(served, finished, columns):
     features = Run.open(finished).artifact("features")
+    x = unit(
+        np.concatenate(
+            [
+                join_features(features.array(part.name, "z"), features.array(part.name, "c"))
+                for part in features.parts
+            ]
+        ).astype(np.float32)
+    )
+    means = [unit(x[columns["cluster"] == cluster].mean(0)) for cluster in (0, 1)]
     facts = served.json("/api/compare", a=0, b=1)
-    for side, own in zip(facts["sides"], (0, 1), strict=True):
-        rows = (columns["cluster"] == own).nonzero()[0].tolist()
+    assert facts["alike"] == pytest.approx(means[0] @ means[1], abs=2e-3)
+    for cluster, side in enumerate(facts["sides"]):
+        rows = (columns["cluster"] == cluster).nonzero()[0].tolist()
+        margins = x @ (means[1 - cluster] - means[cluster])
         assert {item["row"] for item in side["typical"]} <= set(rows)
-        margins = [item["margin"] for item in side["near"]]
-        assert margins == sorted(margins, reverse=True)
-        assert side["nearer"] == sum(margin > 0 for margin in margins) or len(rows) > len(margins)
-    assert features.rows == 60 and -1 <= facts["alike"] <= 1
+        assert {item["row"] for item in side["near"]} <= set(rows)
+        found = [item["margin"] for item in side["near"]]
+        assert len(found) == min(24, len(rows)) and found == sorted(found, reverse=True)
+        assert found == pytest.approx([margins[item["row"]] for item in side["near"]], abs=2e-3)
+        assert side["nearer"] == (margins[rows] > 0).sum()
     mirrored = served.json("/api/compare", a=1, b=0)
     assert mirrored["sides"] == facts["sides"][::-1]
     assert served.get("/api/compare", a=1, b=1).status_code == 400

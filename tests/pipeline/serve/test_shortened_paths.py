@@ -125,11 +125,12 @@ def test_no_answer_of_a_sound_run_tells_a_path(own_store):
     ],
 )
 def test_no_answer_of_a_broken_run_tells_a_path(own_store, kind, how, caplog):
-    for file in own_store.glob(f"{kind}/*/parts/*"):
-        if file.suffix != ".json":
-            file.unlink()
-            if how == "damaged":
-                file.write_bytes(b"PAR1 nothing")
+    files = [file for file in own_store.glob(f"{kind}/*/parts/*") if file.suffix != ".json"]
+    assert files
+    for file in files:
+        file.unlink()
+        if how == "damaged":
+            file.write_bytes(b"PAR1 nothing")
     with serve(own_store) as server:
         # Scores are made by a process of their own, which takes seconds.
         ask_everything(server, secrets_of(own_store), but="/api/evaluation")

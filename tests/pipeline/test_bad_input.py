@@ -176,7 +176,7 @@ def test_a_query_that_is_not_an_image_is_refused_before_any_work(store, shards, 
     assert "cannot be decoded" in fail(store, "search", "--query", text)
     assert "cannot be read" in fail(store, "search", "--query", tmp_path / "absent.jpg")
     assert "nothing to search for" in fail(store, "search")
-    assert [one.kind.name for one in Store(store).artifacts()] == ["embeddings"]
+    assert [artifact.kind.name for artifact in Store(store).artifacts()] == ["embeddings"]
 
 
 def test_a_query_with_the_wrong_model_is_refused(store, shards, tmp_path):

@@ -60,12 +60,16 @@ def publish(store, kind, writers, inputs=()):
         stage="test",
         revision=1,
         config=CONFIGS.get(kind, {}),
-        parts={name: {one.kind.name: one.content for one in inputs} for name in writers},
+        parts={
+            name: {artifact.kind.name: artifact.content for artifact in inputs} for name in writers
+        },
     )
     draft = store.draft(made)
     for name, write in writers.items():
         draft.make_part(name, write)
-    return draft.publish({one.kind.name: one for one in inputs}, {"date": "2026-01-01"})
+    return draft.publish(
+        {artifact.kind.name: artifact for artifact in inputs}, {"date": "2026-01-01"}
+    )
 
 
 def embeddings_of(store, *parts):
@@ -156,7 +160,10 @@ def test_every_row_with_a_label_is_scored_and_the_others_are_counted(by_hand):
 
 
 def test_clusters_come_with_size_purity_and_the_name_of_their_majority(by_hand):
-    rows = [(one.cluster, one.size, one.purity, one.majority) for one in score(by_hand).per_cluster]
+    rows = [
+        (entry.cluster, entry.size, entry.purity, entry.majority)
+        for entry in score(by_hand).per_cluster
+    ]
     assert rows == [
         (0, 7, pytest.approx(5 / 7), "dog"),
         (1, 2, 1.0, "owl"),
@@ -167,7 +174,9 @@ def test_clusters_come_with_size_purity_and_the_name_of_their_majority(by_hand):
 
 def test_mistakes_name_the_class_the_cluster_and_its_match(by_hand):
     found = score(by_hand).mistakes
-    assert [(one.label, one.cluster, one.matched, one.rows) for one in found] == [
+    assert [
+        (mistake.label, mistake.cluster, mistake.matched, mistake.rows) for mistake in found
+    ] == [
         ("cat", 0, "dog", 1),
         ("cat", 3, None, 1),
         ("dog", 2, "cat", 1),
@@ -178,11 +187,11 @@ def test_mistakes_name_the_class_the_cluster_and_its_match(by_hand):
 
 def test_rows_of_higher_confidence_are_more_often_right(by_hand):
     deciles = score(by_hand).deciles
-    assert [one.rows for one in deciles] == [2] * 6 + [1] * 4
+    assert [decile.rows for decile in deciles] == [2] * 6 + [1] * 4
     # The four mistakes: confidence 0.1, 0.2 and 0.3, and one at 0.9, the fifth of all rows.
-    assert [one.confidence for one in deciles] == pytest.approx([0.15, 0.5, 0.85] + [0.9] * 7)
-    assert [one.accuracy for one in deciles] == [0, 0.5, 1, 1, 0.5, 1, 1, 1, 1, 1]
-    assert [one.purity for one in deciles] == [0.5, 0.5, 1, 1, 0.5, 1, 1, 1, 1, 1]
+    assert [decile.confidence for decile in deciles] == pytest.approx([0.15, 0.5, 0.85] + [0.9] * 7)
+    assert [decile.accuracy for decile in deciles] == [0, 0.5, 1, 1, 0.5, 1, 1, 1, 1, 1]
+    assert [decile.purity for decile in deciles] == [0.5, 0.5, 1, 1, 0.5, 1, 1, 1, 1, 1]
 
 
 def test_held_out_rows_are_those_that_no_fit_used(by_hand):
@@ -282,8 +291,8 @@ def test_an_unknown_part_is_refused():
 def test_clusters_of_another_k_are_scored_by_their_own_columns(by_hand):
     found = score(by_hand, k=2)
     assert found.k == 2
-    assert [one.cluster for one in found.per_cluster] == [0, 1]
-    assert {one.confidence for one in found.deciles} == {1.0}
+    assert [entry.cluster for entry in found.per_cluster] == [0, 1]
+    assert {decile.confidence for decile in found.deciles} == {1.0}
     assert score(by_hand, k=5) == score(by_hand)
     with pytest.raises(ConfigError, match="have columns for k = 5, 2"):
         score(by_hand, k=3)
@@ -337,11 +346,13 @@ def test_the_command_reports_scores_clusters_mistakes_and_deciles(assigned):
     for beside in ("clusters", "chance", "kmeans"):
         assert set(scores[beside]) == {"acc", "nmi", "ari"}
     assert scores["clusters"]["acc"] > scores["chance"]["acc"]
-    assert sum(one["size"] for one in scores["per_cluster"]) == 60
-    assert sum(one["rows"] for one in scores["deciles"]) == 60 and len(scores["deciles"]) == 10
-    mean = sum(one["accuracy"] * one["rows"] for one in scores["deciles"]) / 60
+    assert sum(entry["size"] for entry in scores["per_cluster"]) == 60
+    assert (
+        sum(decile["rows"] for decile in scores["deciles"]) == 60 and len(scores["deciles"]) == 10
+    )
+    mean = sum(decile["accuracy"] * decile["rows"] for decile in scores["deciles"]) / 60
     assert mean == pytest.approx(scores["clusters"]["acc"])
-    wrong = sum(one["rows"] for one in scores["mistakes"]) / 60
+    wrong = sum(mistake["rows"] for mistake in scores["mistakes"]) / 60
     assert wrong == pytest.approx(1 - scores["clusters"]["acc"])
     report = succeed(assigned, "eval").out
     assert "accuracy by confidence, lowest tenth first: " in report
@@ -351,7 +362,7 @@ def test_the_command_reports_scores_clusters_mistakes_and_deciles(assigned):
 def test_the_command_scores_the_rows_of_a_split(assigned):
     odd, even = (scores_of(assigned, "--where", f"parity={parity}") for parity in (1, 0))
     assert odd["n"] + even["n"] == 60
-    assert {one["majority"] for one in odd["per_cluster"]} <= set("13579")
+    assert {entry["majority"] for entry in odd["per_cluster"]} <= set("13579")
     assert "parity is 0, 1" in fail(assigned, "eval", "--where", "parity=2")
 
 
@@ -418,7 +429,7 @@ def test_later_shards_are_held_out_until_they_are_fitted(assigned, digit_shards,
     for part in ("held-out", "fitted", "all"):
         scores = scores_of(assigned, *run, "--part", part)
         sizes[part] = scores["n"]
-        assert sum(one["size"] for one in scores["per_cluster"]) == scores["n"]
+        assert sum(entry["size"] for entry in scores["per_cluster"]) == scores["n"]
         assert scores["part"] == part and 0 < scores["chance"]["acc"] < scores["kmeans"]["acc"]
     assert sizes == {"held-out": 20, "fitted": 60, "all": 80}
     succeed(assigned, "train", *run)

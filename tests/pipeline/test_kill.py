@@ -51,9 +51,9 @@ def test_a_killed_embed_ends_with_the_same_content(tmp_path):
 def test_random_kills_lose_and_mix_nothing(tmp_path):
     chaos = Chaos.prepare(tmp_path, shards=8)
     rounds = list(chaos.rounds(3, seed=0))
-    assert all(one.is_equal for one in rounds)
-    assert [one.lost for one in rounds] == [0, 0, 0]
-    assert any(one.kills for one in rounds)
+    assert all(each.is_equal for each in rounds)
+    assert [each.lost for each in rounds] == [0, 0, 0]
+    assert any(each.kills for each in rounds)
 
 
 def test_a_killed_training_ends_with_the_same_content(tmp_path):

@@ -207,7 +207,9 @@ def test_clusters_can_be_sorted_and_limited(store):
 
 def test_the_confidence_of_a_cluster_is_the_mean_of_its_rows(store):
     opened = Store(store)
-    assignments = next(one for one in opened.artifacts() if one.kind.name == "assignments")
+    assignments = next(
+        artifact for artifact in opened.artifacts() if artifact.kind.name == "assignments"
+    )
     rows = json.loads(succeed(store, "clusters", "--json").out)
     pairs = list(zip(assignments.column("cluster"), assignments.column("confidence"), strict=True))
     for row in rows:

@@ -317,7 +317,7 @@ def test_added_and_removed_shards_cost_only_themselves(store, made, tmp_path):
     gone = {key_of(number) for number in range(30)}
     assert not gone & {hit.key for hit in run.search(text="seven", n=200)}
     assert "is in none of the 130 rows" in fail(store, "search", "--key", key_of(0))
-    assert [list(verify(one)) for one in Store(store).artifacts()][-1] == []
+    assert [list(verify(artifact)) for artifact in Store(store).artifacts()][-1] == []
     collect(Store(store))
     assert hits_of(store, "--key", new, "--space", "embeddings")[0]["key"] == new
 

@@ -48,7 +48,7 @@ def test_views_hold_all_rows_and_record_both_runs(made):
     run = Run.open(Store(made / "store"))
     views = run.artifact("views")
     assert set(views.manifest.inputs) == {"embeddings", "embeddings/second", "words/guide"}
-    assert [one["share"] for one in views.facts["views"]] == pytest.approx([0.35, 0.35, 0.3])
+    assert [view["share"] for view in views.facts["views"]] == pytest.approx([0.35, 0.35, 0.3])
     assert run.artifact("features").facts["feature_size"] == 3 * 128
     assert call(made / "store", "verify").code == 0
     assert call(made / "store", "gc").code == 0

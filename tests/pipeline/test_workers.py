@@ -86,7 +86,7 @@ def test_workers_begin_with_their_shares_and_then_help_with_the_rest(parts, work
     shares = [all_parts[worker::workers] for worker in range(workers)]
     for turn, share in zip(turns, shares, strict=True):
         assert turn[: len(share)] == share
-        assert sorted(one.name for one in turn) == sorted(one.name for one in all_parts)
+        assert sorted(part.name for part in turn) == sorted(part.name for part in all_parts)
 
 
 def test_a_worker_begins_with_its_share(alone: Path, tmp_path: Path):
@@ -129,11 +129,11 @@ def test_an_absent_engine_is_named_before_any_work(tmp_path: Path):
 @given(st.integers(1, 20), st.integers(1, 9), st.integers(1, 70))
 def test_processes_take_gpus_in_turn_and_divide_the_cores(workers, gpus, cores):
     shares = share_out(workers, "cuda", gpus=gpus, cores=cores)
-    assert [one.device for one in shares] == [f"cuda:{n % gpus}" for n in range(workers)]
-    used = Counter(one.device for one in shares)
+    assert [share.device for share in shares] == [f"cuda:{n % gpus}" for n in range(workers)]
+    used = Counter(share.device for share in shares)
     assert len(used) == min(workers, gpus)
     assert max(used.values()) - min(used.values()) <= 1
-    threads = [one.threads for one in shares]
+    threads = [share.threads for share in shares]
     assert max(threads) - min(threads) <= 1
     assert sum(threads) == max(cores, workers)
 

@@ -158,7 +158,9 @@ def check_samples(name: str, folder: Path, expected: Expected) -> Outcome:
 def test_image_files_are_copied_byte_for_byte(tmp_path, monkeypatch):
     make_food(tmp_path / "files", monkeypatch)
     fetch("food101", tmp_path / "out", "--from", tmp_path / "files")
-    for key, sample in samples_of(list((tmp_path / "out").glob("*.tar"))).items():
+    samples = samples_of(list((tmp_path / "out").glob("*.tar")))
+    assert samples
+    for key, sample in samples.items():
         file = tmp_path / "files" / "food-101" / "images" / f"{key}.jpg"
         assert sample["jpg"] == file.read_bytes()
 
@@ -300,7 +302,7 @@ def test_all_skipped_images_are_listed(tmp_path, monkeypatch):
     done = fetch("food101", tmp_path / "out", *words)
     assert f"and 4 more left out: see {tmp_path / 'out' / 'skipped.json'}" in done.err
     skipped = json.loads((tmp_path / "out" / "skipped.json").read_text())
-    assert [one["key"] for one in skipped] == [f"waffles/{i}" for i in range(10) if i != 7]
+    assert [entry["key"] for entry in skipped] == [f"waffles/{i}" for i in range(10) if i != 7]
 
 
 def test_the_output_must_not_be_in_the_folder_of_source_files(tmp_path, monkeypatch):
@@ -377,6 +379,7 @@ def test_images_of_cifar100_have_both_labels(tmp_path, monkeypatch):
     MAKERS["cifar100"](tmp_path / "files", monkeypatch)
     fetch("cifar100", tmp_path / "out", "--from", tmp_path / "files")
     samples = samples_of(list((tmp_path / "out").glob("*.tar")))
+    assert samples
     for sample in samples.values():
         fields = json.loads(sample["json"])
         assert fields["coarse_label"] == SUPERCLASS[fields["class_name"]]

@@ -225,7 +225,7 @@ def test_a_training_that_diverges_says_so() -> None:
 
 def column(artifact: Artifact, name: str) -> np.ndarray:
     tables = [artifact.table(part.name) for part in artifact.parts]
-    return np.concatenate([one.column(name).to_numpy() for one in tables])
+    return np.concatenate([table.column(name).to_numpy() for table in tables])
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ def test_untrained_heads_are_the_whitening() -> None:
     assert torch.equal(z, c)
     torch.testing.assert_close(z.float(), whitened(x, 8), atol=1e-3, rtol=0)
     assert not trainer.heads.has_trunk
-    assert sum(one.numel() for one in trainer.heads.parameters()) == 2 * 8 * 12
+    assert sum(parameter.numel() for parameter in trainer.heads.parameters()) == 2 * 8 * 12
 
 
 def test_trained_heads_start_from_the_whitening() -> None:

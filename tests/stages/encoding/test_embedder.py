@@ -107,13 +107,15 @@ def test_every_sample_has_one_outcome_in_order_and_open_clips_embedding(embedder
     given[17] = Sample("17", UndecodableImage("unreadable", "gone"))
     given[44] = Sample("44", b"")
     batches = list(embedder.embed(given))
-    assert [len(one.entries) for one in batches] == [16, 16, 13]
-    assert [entry.key for one in batches for entry in one.entries] == [one.key for one in given]
+    assert [len(batch.entries) for batch in batches] == [16, 16, 13]
+    assert [entry.key for batch in batches for entry in batch.entries] == [
+        sample.key for sample in given
+    ]
     outcomes = [outcome for batch in batches for outcome in batch.outcomes]
     reasons = {number: outcome.reason for number, outcome in enumerate(outcomes) if outcome.reason}
     assert reasons == {3: "unsupported", 17: "unreadable", 44: "empty"}
     assert outcomes[17].detail == "gone"
-    assert sum(one.skipped for one in batches) == 3
+    assert sum(batch.skipped for batch in batches) == 3
     good = [number for number in range(45) if number not in reasons]
     assert [(outcomes[n].width, outcomes[n].height) for n in good] == [
         (40, 32 + n % 7) for n in good
@@ -136,7 +138,7 @@ def test_an_image_too_thin_to_be_scaled_is_skipped_as_too_large(embedder, size):
     given[1] = Sample("1", thin_png(*size))
     assert len(thin_png(*size)) < 2000
     (batch,) = embedder.embed(given)
-    assert [one.reason for one in batch.outcomes] == ["", "too_large", ""]
+    assert [outcome.reason for outcome in batch.outcomes] == ["", "too_large", ""]
     assert np.abs(batch.embeddings - expected_rows([0, 2])).max() < 1e-6
 
 
@@ -157,7 +159,7 @@ def test_an_embedding_does_not_depend_on_the_rest_of_its_batch(embedder):
     rows = all_rows(list(embedder.embed(given)))
     for count in (1, 2, 3, 15, 17, 33):
         assert np.array_equal(all_rows(list(embedder.embed(given[:count]))), rows[:count])
-    given[1:15] = [Sample(one.key, b"no image") for one in given[1:15]]
+    given[1:15] = [Sample(sample.key, b"no image") for sample in given[1:15]]
     (first, *_) = embedder.embed(given)
     assert np.array_equal(first.embeddings, rows[[0, 15]])
 
@@ -168,7 +170,7 @@ def test_a_convolutional_embedding_does_not_depend_on_the_rest_of_its_batch(shar
     with torch_threads(1):  # with more, PyTorch uses oneDNN for all convolutions
         embedder = Embedder(mobile, 64)
         rows = [all_rows(list(embedder.embed(given[:count]))) for count in (18, 2, 1)]
-    assert all(np.array_equal(rows[0][: len(one)], one) for one in rows[1:])
+    assert all(np.array_equal(rows[0][: len(row)], row) for row in rows[1:])
 
 
 def test_cores_and_the_batch_size_change_no_bit_on_a_cpu(encoder):
@@ -177,7 +179,7 @@ def test_cores_and_the_batch_size_change_no_bit_on_a_cpu(encoder):
     for cores, size in [(1, 16), (1, 1), (1, 3), (2, 16), (2, 64), (3, 500)]:
         with torch_threads(cores):
             rows.append(all_rows(list(Embedder(encoder, size).embed(given))))
-    assert all(np.array_equal(rows[0], one) for one in rows[1:])
+    assert all(np.array_equal(rows[0], row) for row in rows[1:])
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
@@ -270,7 +272,7 @@ def test_samples_are_read_in_order_and_only_some_batches_ahead(embedder):
             break
     assert len(read) <= BATCH_OF_A_CORE * 7
     assert len(list(batches)) == 24
-    assert [key for key, _ in read] == [one.key for one in given]
+    assert [key for key, _ in read] == [sample.key for sample in given]
 
 
 def test_a_failing_source_raises_and_nothing_after_it_is_read(embedder):
@@ -293,10 +295,10 @@ def test_stopping_half_way_restores_torchs_threads(encoder):
 
 def test_each_batch_reports_the_time_spent(embedder):
     began = time.perf_counter()
-    spent = [one.spent for one in embedder.embed(samples(64))]
+    spent = [batch.spent for batch in embedder.embed(samples(64))]
     seconds = time.perf_counter() - began
     for name in ("read", "decode", "encode", "waited"):
-        in_all = sum(one[name] for one in spent)
+        in_all = sum(seconds_of[name] for seconds_of in spent)
         assert 0 < in_all < seconds, name
 
 

@@ -20,7 +20,7 @@ from cpp_pipe.pipeline.commands.app import COMMANDS, app
 
 from ..rights import file_modes_hold
 from ..stages.shards import digit_sample
-from .hostile import flags_of, hostile_files, values_for, words_of
+from .hostile_values import flags_of, hostile_files, values_for, words_of
 from .whole_store import MODEL, copy_of, make_whole_store
 
 SECONDS = 60

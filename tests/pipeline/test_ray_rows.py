@@ -9,7 +9,7 @@ from cpp_pipe.pipeline.making.engines import ray_rows
 from cpp_pipe.stages.rows.artifact_rows import EMBEDDING
 from cpp_pipe.stages.rows.sampled_rows import gather_rows, split_by_part
 
-from ..stages.rows.made_parts import make_embeddings
+from ..stages.rows.random_parts import make_embeddings
 
 
 @pytest.mark.parametrize("tasks", [1, 2, 3, 100])

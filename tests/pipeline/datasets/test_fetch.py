@@ -27,7 +27,7 @@ from cpp_pipe.store import Store
 from ...stages.sources.web import serve
 from ...waiting import wait_until
 from ..cli import DIGITS, Outcome, call, fail, open_whole, succeed
-from .made import (
+from .synthetic_files import (
     MAKERS,
     Expected,
     jpeg,

@@ -24,7 +24,7 @@ from cpp_pipe.store.kinds import EMBEDDINGS, FEATURES, HEADS, SPECTRUM
 
 from ...stages.small_models import mobile_clip_flags
 from ..cli import Outcome, call, fail, succeed
-from ..datasets.made import make_cifar10
+from ..datasets.synthetic_files import make_cifar10
 
 SMALL = ("--set", "train.hidden=32", "--set", "train.features=16")
 ROWS = 120

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cpp_pipe.pipeline.view.conditions import Condition
 from cpp_pipe.store import ConfigError
 
-from ..hostile import NUMBERS, TEXTS
+from ..hostile_values import NUMBERS, TEXTS
 
 
 @pytest.mark.parametrize(

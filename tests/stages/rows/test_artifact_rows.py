@@ -9,7 +9,7 @@ from cpp_pipe.stages.rows.sampled_rows import gather_rows
 from cpp_pipe.store import StoreError
 from cpp_pipe.store.pages import find_pages
 
-from .made_parts import make_embeddings, make_features
+from .random_parts import make_embeddings, make_features
 
 
 def decoded(artifact):

@@ -12,7 +12,7 @@ from cpp_pipe.stages.rows.sampled_rows import gather_picks, gather_rows, split_b
 from cpp_pipe.stages.rows.streamed_rows import StreamedRows
 from cpp_pipe.store import Artifact
 
-from .made_parts import make_embeddings, make_features
+from .random_parts import make_embeddings, make_features
 
 SIZES = (70, 0, 1, 300, 40)
 

@@ -13,7 +13,7 @@ from cpp_pipe.stages.algorithms.training_config import TrainingConfig
 from cpp_pipe.stages.rows.streamed_rows import StreamedRows, shuffled_batches
 from cpp_pipe.store import ConfigError
 
-from .made_parts import make_embeddings
+from .random_parts import make_embeddings
 
 SIZES = (70, 1, 0, 130, 55)
 ROWS = sum(SIZES)

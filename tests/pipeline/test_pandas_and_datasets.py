@@ -35,7 +35,7 @@ def installed(name: str) -> Any:
         pytest.skip(f"{name} is not installed: pip install {name}")
 
 
-def picture(number: int) -> bytes:
+def image_bytes(number: int) -> bytes:
     buffer = io.BytesIO()
     pixels = np.random.default_rng(number % 12).integers(0, 255, (16, 16), np.uint8)
     Image.fromarray(pixels).save(buffer, "PNG")
@@ -47,7 +47,7 @@ def run(tmp_path_factory) -> Run:
     """Images of a table with gaps, in three clusters, one of which is named; pairs are equal."""
     folder = tmp_path_factory.mktemp("gaps")
     columns = {
-        "image": pa.array([{"bytes": picture(n), "path": None} for n in range(COUNT)]),
+        "image": pa.array([{"bytes": image_bytes(n), "path": None} for n in range(COUNT)]),
         "key": pa.array([f"k{n:02d}" for n in range(COUNT)]),
         "caption": pa.array(CAPTIONS, pa.string()),
         "label": pa.array(LABELS, pa.int64()),
@@ -110,7 +110,7 @@ def test_a_data_set_has_the_images_with_their_columns(run, tmp_path, monkeypatch
     assert found["label"][:] == [clusters[row] for row in rows]
     assert found["tags"][:3] == [[], ["a, b"], ["a, b"]]
     encoded = found.cast_column("image", datasets.Image(decode=False))[0]["image"]["bytes"]
-    assert encoded == picture(0) and found[0]["image"].size == (16, 16)
+    assert encoded == image_bytes(0) and found[0]["image"].size == (16, 16)
 
 
 def test_a_data_set_without_images_is_refused_with_what_to_do(run, tmp_path):

@@ -50,7 +50,7 @@ def test_words_search_the_embeddings(searched):
     assert [labels[hit["key"]] for hit in hits] == ["7"] * 3
 
 
-def test_a_key_is_searched_without_a_model(searched):
+def test_a_key_finds_itself_with_and_without_its_shard(searched):
     store, _, _ = searched
     key = _keys_and_labels(store)[0][0]
     hits = json.loads(succeed(store, "search", "--key", key, "--json").out)
@@ -72,8 +72,8 @@ def test_search_without_faiss_gives_the_same_hits_and_says_so(searched, monkeypa
     assert "no FAISS is installed" in done.err
     without = json.loads(done.out)
     assert [hit["key"] for hit in without] == [hit["key"] for hit in with_index]
-    for one, other in zip(without, with_index, strict=True):
-        assert one["similarity"] == pytest.approx(other["similarity"], abs=1e-5)
+    for hit, other in zip(without, with_index, strict=True):
+        assert hit["similarity"] == pytest.approx(other["similarity"], abs=1e-5)
 
 
 def test_the_contact_sheet_shows_the_query_and_its_hits(searched, tmp_path):

@@ -311,6 +311,9 @@ def test_fiftyone_opens_the_export_as_a_dataset(store, exported):
         (("fiftyone", "--thumbnails", "9"), "--thumbnails goes with export embedding-atlas"),
         (("parquet", "--projection", "umap"), "--projection goes with export embedding-atlas"),
         (("embedding-atlas", "--projection", "tsne"), "--projection must be pca or umap"),
+        (("coco", "--split", "0.5"), "--split goes with export imagefolder, not with coco"),
+        (("csv", "--samples-per-shard", "5"), "goes with export webdataset or huggingface"),
+        (("coco", "--link"), "--link goes with export folders, not with coco"),
     ],
 )
 def test_flags_of_another_format_are_refused(store, tmp_path, words, line):

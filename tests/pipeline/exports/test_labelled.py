@@ -469,18 +469,3 @@ def test_the_schema_of_parquet_names_the_features(store, exported):
     assert features["label"]["names"] == [names[number] for number in clusters]
     assert file.metadata.num_rows == 59
     assert "pretty_name" in (exported("huggingface") / "README.md").read_text()
-
-
-# Flags.
-
-
-@pytest.mark.parametrize(
-    ("words", "line"),
-    [
-        (("coco", "--split", "0.5"), "--split goes with export imagefolder, not with coco"),
-        (("csv", "--samples-per-shard", "5"), "goes with export webdataset or huggingface"),
-        (("coco", "--link"), "--link goes with export folders, not with coco"),
-    ],
-)
-def test_flags_of_another_format_are_refused(store, tmp_path, words, line):
-    assert line in fail(store, "export", *words, "--out", tmp_path / "out")

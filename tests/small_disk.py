@@ -1,8 +1,10 @@
-"""A disk of few bytes, on which writing fails as it does on a full one."""
+"""Disks of few bytes and files that cannot grow: writing fails as on a full disk."""
 
 import contextlib
 import os
+import resource
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,3 +27,16 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
     finally:
         # Something of an earlier test, such as a process that just ends, may have a file open.
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@contextlib.contextmanager
+def no_file_may_grow_above(size: int) -> Iterator[None]:
+    """Lets no file of this process become larger, until the end of the block."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limit[1]))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, before)

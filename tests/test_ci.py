@@ -68,18 +68,18 @@ def is_changed(folder: Path) -> bool:
     return {"yes": True, "no": False}[done.stdout.strip()]
 
 
-def test_a_change_that_leaves_the_requirements_is_known(repository):
+def test_a_change_of_other_files_does_not_change_the_requirements(repository):
     assert not is_changed(repository)
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_change_of_the_requirements_is_known_before_it_is_committed(name, repository):
+def test_an_uncommitted_change_of_the_requirements_is_noticed(name, repository):
     with (repository / name).open("a") as file:
         file.write('version = "2"\n')
     assert is_changed(repository)
 
 
-def test_a_landing_counts_as_a_whole_until_a_day_has_passed(repository):
+def test_commits_of_the_last_day_count_as_one_change(repository):
     commit(repository, 96, **{"constraints.txt": "numpy==2.1\n"})
     commit(repository, 97, other="2")
     assert is_changed(repository)
@@ -87,7 +87,7 @@ def test_a_landing_counts_as_a_whole_until_a_day_has_passed(repository):
     assert not is_changed(repository)
 
 
-def test_a_history_that_is_cut_may_have_changed_them(tmp_path, repository):
+def test_a_shallow_clone_counts_as_a_change_of_the_requirements(tmp_path, repository):
     cut = tmp_path / "cut"
     subprocess.run(
         ["git", "clone", "-q", "--depth=1", f"file://{repository}", cut],
@@ -99,7 +99,7 @@ def test_a_history_that_is_cut_may_have_changed_them(tmp_path, repository):
 
 
 @pytest.mark.parametrize("ending", ["exit 1", "kill $$; sleep 9"])
-def test_what_runs_beside_ends_with_the_script(ending, tmp_path):
+def test_background_steps_end_with_the_script(ending, tmp_path):
     inner = f"sleep 60 & echo $! >{shlex.quote(str(tmp_path))}/pid; wait"
     wait = f"until [[ -s {shlex.quote(str(tmp_path))}/pid ]]; do sleep 0.05; done"
     script = f"{functions()}\nbeside lint bash -c {shlex.quote(inner)}\n{wait}\n{ending}"
@@ -108,7 +108,7 @@ def test_what_runs_beside_ends_with_the_script(ending, tmp_path):
     wait_until(lambda: not is_alive(process))
 
 
-def test_a_step_beside_is_shown_with_its_time_where_it_is_joined(tmp_path):
+def test_a_background_step_is_shown_with_its_time_when_it_is_joined(tmp_path):
     script = f'{functions()}\nbeside lint echo checked\njoin\nprintf "%s" "$times"'
     done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert "\nchecked\n" in done.stdout
@@ -126,7 +126,7 @@ def is_alive(process: int) -> bool:
         return False
 
 
-def test_a_wheel_leaves_the_site_of_the_docs():
+def test_make_wheel_does_not_remove_the_site_of_the_docs():
     recipe = (ROOT / "Makefile").read_text().split("\nwheel:")[1].split("\n\n")[0]
     (removal,) = [line.strip() for line in recipe.splitlines() if "rm -rf" in line]
     assert removal.split()[2:] == ["build/lib", "build/bdist*", "dist"]

@@ -1,4 +1,4 @@
-"""Windows and macOS, as far as they can be tried elsewhere."""
+"""Windows and macOS, as far as they can be tested on Linux."""
 
 import os
 import subprocess
@@ -48,7 +48,7 @@ RESERVED = (
 
 
 @pytest.mark.parametrize("name", RESERVED)
-def test_a_name_that_windows_reserves_is_not_written_there(name: str):
+def test_a_name_that_windows_reserves_is_refused(name: str):
     assert not is_windows_name(name)
     assert not is_plain_name(name, windows=True)
 
@@ -61,7 +61,7 @@ def test_a_name_that_only_resembles_a_device_is_allowed(name: str):
 
 
 @given(st.text(min_size=1, max_size=20))
-def test_a_plain_name_on_windows_is_one_component_without_a_drive(name: str):
+def test_a_plain_windows_name_is_one_component_without_a_drive(name: str):
     if is_plain_name(name, windows=True):
         path = PureWindowsPath("C:/store") / name
         assert path.parent == PureWindowsPath("C:/store")

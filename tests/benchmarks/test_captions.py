@@ -1,4 +1,4 @@
-"""The bars of the benchmark of captions, on the true classes, without training."""
+"""The required scores of captions, on the true classes and without training."""
 
 import tomllib
 from pathlib import Path

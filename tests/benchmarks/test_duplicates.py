@@ -1,4 +1,4 @@
-"""The whole path finds copies of real photographs, and mistakes few others for copies."""
+"""The whole path finds copies of photographs, and mistakes few other images for copies."""
 
 from argparse import Namespace
 
@@ -10,15 +10,17 @@ from benchmarks import duplicates
 from cpp_pipe.stages.algorithms.duplicates.near_duplicates import near_duplicates
 from cpp_pipe.stages.duplicates import THRESHOLD
 
+from ..stages.small_models import mobile_clip
+
 
 @pytest.mark.slow
 def test_copies_of_photographs_are_found(shared, tmp_path):
-    model = shared / "models" / "mnv2-clip"
+    files = mobile_clip(shared)
     arguments = Namespace(
         shards=str(shared / "data" / "caltech101" / "00008.tar"),
         model="mnv2-clip",
-        pretrained=str(model / "mnv2-clip.safetensors"),
-        model_config=str(model / "mnv2-clip.json"),
+        pretrained=str(files["weights"]),
+        model_config=str(files["model_config"]),
         images=20,
         store=tmp_path,
         device="cpu",
@@ -35,7 +37,7 @@ def test_copies_of_photographs_are_found(shared, tmp_path):
     assert line["curve"]["0.85"]["precision"] < line["curve"]["0.97"]["precision"]
 
 
-def test_made_rows_hold_the_planted_copies(shared):
+def test_synthetic_rows_hold_the_planted_copies(shared):
     shards = str(shared / "data" / "caltech101" / "00008.tar")
     figures = duplicates.on_made(2000, shards, 0, "cpu")
     for tier in ("alike", "same"):

@@ -1,6 +1,7 @@
-"""The run of all that needs a card: its parts fail alone, and its sizes fit the machine."""
+"""The script for a machine with a GPU: parts fail on their own, and sizes fit the machine."""
 
 import argparse
+import ast
 import json
 import os
 import shutil
@@ -19,8 +20,8 @@ needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash
 PLENTY = {"seconds": 1e6, "disk": 10**15, "memory": 10**15, "cores": 64}
 
 
-def called(*words: str) -> "subprocess.CompletedProcess[str]":
-    """The script, with this interpreter."""
+def run_script(*words: str) -> "subprocess.CompletedProcess[str]":
+    """Runs the script with this interpreter."""
     environment = {**os.environ, "PYTHON": sys.executable, "WHEELS": "nowhere"}
     return subprocess.run(
         [ROOT / "benchmarks" / "gpu.sh", *words],
@@ -31,7 +32,7 @@ def called(*words: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def test_rows_are_as_many_as_time_disk_and_memory_allow():
+def test_the_number_of_rows_fits_time_disk_and_memory():
     assert affordable_rows(ROWS, **PLENTY) == ROWS
     for scarce in ({"seconds": 120.0}, {"disk": 10**10}, {"memory": 4 * 10**9}):
         rows = affordable_rows(ROWS, **{**PLENTY, **scarce})
@@ -40,9 +41,9 @@ def test_rows_are_as_many_as_time_disk_and_memory_allow():
 
 
 @needs_bash
-def test_a_part_that_fails_is_told_and_does_not_stop_the_others(tmp_path):
+def test_a_failed_part_is_reported_and_does_not_stop_the_others(tmp_path):
     words = ("--tiny", "--parts", "training,graphs", "--folder", str(tmp_path))
-    run = called(*words, "--device", "abacus")
+    run = run_script(*words, "--device", "abacus")
     last = json.loads(run.stdout.splitlines()[-1])
     assert run.returncode == 1, run.stderr
     assert list(last["failed"]) == ["training"] and last["failed"]["training"] in run.stdout
@@ -50,7 +51,7 @@ def test_a_part_that_fails_is_told_and_does_not_stop_the_others(tmp_path):
     assert "left out" in last["notes"]["graphs"]["steps as CUDA graphs"]
 
 
-def test_a_part_over_its_time_is_ended(tmp_path, capsys):
+def test_a_part_over_its_time_limit_is_ended(tmp_path, capsys):
     flags = argparse.Namespace(
         device="cpu", folder=tmp_path, models=tmp_path, tiny=True, logs=tmp_path / "logs"
     )
@@ -61,9 +62,14 @@ def test_a_part_over_its_time_is_ended(tmp_path, capsys):
 
 
 def test_every_test_that_needs_a_gpu_is_in_the_run():
-    found = marked_files()
-    assert "tests/stages/test_path_on_gpu.py" in found
-    assert "tests/stages/algorithms/test_gpu.py" in found
+    marked = [
+        path.relative_to(ROOT).as_posix()
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and ast.unparse(node).endswith("mark.gpu")
+    ]
+    assert "tests/stages/algorithms/test_gpu.py" in marked
+    assert set(marked_files()) == set(marked)
 
 
 def test_the_wheels_are_the_versions_that_the_tests_ran_with():
@@ -75,7 +81,7 @@ def test_the_wheels_are_the_versions_that_the_tests_ran_with():
 
 @needs_bash
 @pytest.mark.parametrize("words", [["--device", "cpu"], ["--parts", "lunch", "--tiny"]])
-def test_what_cannot_run_is_refused_in_a_sentence(words):
-    run = called(*words)
+def test_invalid_arguments_are_refused_in_one_sentence(words):
+    run = run_script(*words)
     assert run.returncode == 1 and run.stdout == ""
     assert ("--tiny" if words[0] == "--device" else ", ".join(PARTS)) in run.stderr

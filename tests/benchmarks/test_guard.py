@@ -1,4 +1,4 @@
-"""Training that makes clusters worse is undone."""
+"""Heads of a training that makes clusters worse are not kept."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from cpp_pipe.stages.algorithms.training_config import TrainingConfig
 from ..strategies import random_unit_rows
 
 
-def test_heads_that_cluster_worse_than_the_start_are_not_kept() -> None:
+def test_heads_that_cluster_worse_than_the_initial_ones_are_not_kept() -> None:
     labels = np.arange(180) % 9
     noise = 1.2 * random_unit_rows(180, 16, 0).numpy()
     x = (np.eye(9, 16)[labels] + noise).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What the questions measure is what a run does."""
+"""The benchmark `questions` measures what a run does."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def test_clusters_are_those_of_default_settings_on_photographs(shared):
     np.testing.assert_array_equal(answers.cluster(features, 8, 1), default.labels(8))
 
 
-def test_means_of_known_classes_separate_groups_that_are_apart_and_no_others():
+def test_means_of_known_classes_separate_only_distant_groups():
     y = np.arange(400) % 4
     noise = 0.1 * np.random.default_rng(0).standard_normal((400, 8))
     x = (np.eye(4, 8)[y] + noise).astype(np.float32)
@@ -26,7 +26,7 @@ def test_means_of_known_classes_separate_groups_that_are_apart_and_no_others():
     assert answers._known(x, np.arange(400) // 4 % 4, 0) < 0.4
 
 
-def test_thinned_classes_have_at_most_so_many_rows():
+def test_thinned_classes_have_at_most_the_given_rows():
     y = np.repeat(np.arange(3), [5, 2, 9])
     x = np.arange(16)[:, None]
     rows, labels = answers._thinned(x, y, 4, 0)
@@ -34,6 +34,6 @@ def test_thinned_classes_have_at_most_so_many_rows():
     np.testing.assert_array_equal(y[rows[:, 0]], labels)
 
 
-def test_agreement_is_over_each_two_seeds():
+def test_agreement_is_measured_for_each_pair_of_seeds():
     clusters = [np.array([0, 0, 1, 1]), np.array([1, 1, 0, 0]), np.array([0, 1, 0, 1])]
     assert answers.agreement(clusters) == pytest.approx([1, -0.5, -0.5])

@@ -26,7 +26,7 @@ def test_precision_and_average_precision_agree_with_an_oracle(seed):
     assert retrieval(z, y).map_by_class == pytest.approx(np.mean(by_class))
 
 
-def test_a_row_never_finds_itself_and_a_label_of_one_row_is_no_query():
+def test_a_row_never_finds_itself_and_singleton_labels_are_no_queries():
     z = np.eye(3)[[0, 0, 1, 2]]
     scores = retrieval(z, np.array([0, 0, 1, 2]), nearest=1)
     assert scores.over_queries == (1.0, 1.0)

@@ -104,7 +104,7 @@ def test_both_files_together_are_under_four_megabytes():
     assert WEIGHTS.stat().st_size + (CONFIGS / "digits-clip.json").stat().st_size < 4_000_000
 
 
-def test_it_loads_without_a_network(monkeypatch: pytest.MonkeyPatch):
+def test_it_loads_without_network_access(monkeypatch: pytest.MonkeyPatch):
     def refuse(*args: object, **kwargs: object) -> None:
         raise OSError("this test has no network")
 

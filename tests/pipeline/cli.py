@@ -1,5 +1,6 @@
-"""Running commands in this process, as a person would type them."""
+"""Runs commands in this process, as a person would type them."""
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
+from cpp_pipe import Run
 from cpp_pipe.pipeline.commands.app import app
 from cpp_pipe.store import Artifact, Store
 from cpp_pipe.store.kinds import KINDS
@@ -23,7 +25,7 @@ DIGITS = ("--model", "digits-clip", "--pretrained", "shipped")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command printed and how it ended."""
+    """The output of a command and its exit code."""
 
     code: int
     out: str
@@ -31,7 +33,7 @@ class Outcome:
 
 
 def call(store: Path | str | None, *arguments: str | Path) -> Outcome:
-    """Runs one command, on a store where it takes one; a bug is raised.
+    """Runs one command, on a store unless that is None; raises bugs.
 
     Unless COLUMNS is set, it prints lines so wide that no sentence is broken.
     """
@@ -52,7 +54,7 @@ def succeed(store: Path | str, *arguments: str | Path) -> Outcome:
 
 
 def fail(store: Path | str, *arguments: str | Path) -> str:
-    """Runs a command that must fail with exit code 2; returns the one line that says why."""
+    """Runs a command that must fail with exit code 2; returns its one line of error."""
     done = call(store, *arguments)
     assert done.code == 2, f"{arguments} ended with {done.code}: {done.out} {done.err}"
     lines = [line for line in done.err.splitlines() if line.startswith("cpp-pipe: ")]
@@ -61,7 +63,7 @@ def fail(store: Path | str, *arguments: str | Path) -> str:
 
 
 def open_whole(store: Path, slot: str = "embeddings") -> Artifact:
-    """What a slot of the default run holds; no byte of it is wrong."""
+    """The artifact in a slot of the default run, verified byte by byte."""
     opened = Store(store)
     artifact = opened.open(KINDS[slot], opened.runs.read("default").versions[slot])
     assert list(verify(artifact)) == []
@@ -69,7 +71,7 @@ def open_whole(store: Path, slot: str = "embeddings") -> Artifact:
 
 
 def body(out: str) -> list[str]:
-    """The lines that a command prints before it says where its result lies and what comes next."""
+    """The lines that a command prints before its result and the next command."""
     lines = out.splitlines()
     ends = (number for number, line in enumerate(lines) if line.startswith(("result: ", "next: ")))
     return lines[: next(ends, len(lines))]
@@ -79,3 +81,14 @@ def embed(store: Path | str, *shards: str | Path, more: Sequence[str] = ()) -> O
     """Embeds shards with the small CLIP."""
     named = [word for shard in shards for word in ("--shards", str(shard))]
     return succeed(store, "embed", *named, *DIGITS, *more)
+
+
+def hits_of(store: Path, *words: str | Path) -> list[dict]:
+    """The hits of a search."""
+    return json.loads(succeed(store, "search", *words, "--json").out)
+
+
+def contents(store: Path | str) -> dict[str, str]:
+    """The content digest in each slot of the default run."""
+    run = Run.open(store)
+    return {slot: run.artifact(slot).content for slot in run.record.versions}

@@ -1,4 +1,4 @@
-"""Runs that tests of many modules begin with."""
+"""Runs that tests of several modules start from."""
 
 import shutil
 import signal
@@ -7,18 +7,26 @@ from pathlib import Path
 
 import pytest
 
-from .curation.world import make_run
+from .curation import world
 
 
 @pytest.fixture(scope="session")
 def copy_of_run(tmp_path_factory, digit_shards) -> Callable[[Path], Path]:
     """Copies a small run of digits with clusters and captions, made once, to a folder."""
-    made = make_run(tmp_path_factory.mktemp("run") / "artifacts", digit_shards)
+    made = world.make_run(tmp_path_factory.mktemp("run") / "artifacts", digit_shards)
     return lambda folder: shutil.copytree(made, folder, symlinks=True)
 
 
+@pytest.fixture(scope="session")
+def page_store(tmp_path_factory, digit_shards) -> Path:
+    """A store with everything that the page can show. Read-only: tests change a `copy_of` it."""
+    from .serve.server import make_run  # it loads the server
+
+    return make_run(tmp_path_factory.mktemp("page") / "artifacts", digit_shards)
+
+
 @pytest.fixture
-def hang_up_is_heard() -> Iterator[None]:
+def sighup_ends_processes() -> Iterator[None]:
     """SIGHUP ends processes that the test starts, even where `nohup` ignores it for the tests."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield

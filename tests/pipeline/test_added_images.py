@@ -1,4 +1,4 @@
-"""Clusters after images were added: docs/folder.md, section "When you add images", step by step."""
+"""Clusters after images were added: the steps of docs/folder.md, "When you add images"."""
 
 import re
 import shutil
@@ -38,12 +38,12 @@ def numbers(store: Path) -> dict[str, int]:
 
 
 def kept(old: dict[str, int], new: dict[str, int]) -> int:
-    """How many images have the number that they had."""
+    """How many images kept their cluster number."""
     return sum(new.get(key) == number for key, number in old.items())
 
 
 def most(old: dict[str, int], new: dict[str, int]) -> int:
-    """How many images could keep their number, whatever numbers the new clusters had."""
+    """How many images could keep their number with the best numbering of the new clusters."""
     k = max(new.values()) + 1
     counts = np.zeros((k, max(*old.values(), k - 1) + 1))
     for key, number in old.items():
@@ -78,7 +78,7 @@ def run(store: Path, words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("where", ["photos", "photos/more"])
-def test_no_image_changes_its_number_because_others_were_added(photos, where):
+def test_added_images_change_no_number_of_the_others(photos, where):
     again, refit = commands()
     before = numbers(photos)
     draw(photos.parent / where, 120, 140)
@@ -99,7 +99,7 @@ def test_no_image_changes_its_number_because_others_were_added(photos, where):
     assert kept(after, found) == most(after, found) > 0
 
 
-def test_clusters_of_another_k_follow_the_old_numbers_and_come_back_the_same(photos):
+def test_clusters_of_another_k_follow_the_old_numbers(photos):
     succeed(photos, "assign", "--k", "7", "--run", "photos")
     for k in (5, 9, 6):
         before = numbers(photos)
@@ -113,7 +113,7 @@ def test_clusters_of_another_k_follow_the_old_numbers_and_come_back_the_same(pho
     assert Run.open(photos, "photos").artifact("assignments").content == content
 
 
-def test_images_that_are_gone_or_others_have_clusters_found_again(photos):
+def test_removed_or_replaced_images_are_clustered_again(photos):
     before = numbers(photos)
     (photos.parent / "photos" / "0003.png").unlink()
     run(photos, commands()[0])

@@ -1,4 +1,4 @@
-"""The command line as a whole: quick to answer, and its help in step with its commands."""
+"""The command line as a whole: it starts fast, and its help lists all commands."""
 
 import dataclasses
 import importlib
@@ -95,12 +95,12 @@ def test_the_help_lists_every_command_in_its_group_within_80_columns():
         assert listed == [[name, line] for name, (_, line) in commands.items()]
 
 
-def test_no_argument_at_all_shows_the_help():
+def test_no_argument_shows_the_help():
     done = call(None)
     assert done.code == 0 and done.out == call(None, "--help").out
 
 
-def test_merge_is_an_alias_that_says_its_new_name():
+def test_merge_is_an_alias_that_names_its_replacement():
     done = call(None, "merge", "--help")
     assert done.code == 0 and "cpp-pipe hierarchy --finest 500" in done.out
     assert done.err == "`merge` is now called `hierarchy`: cpp-pipe hierarchy\n"
@@ -137,13 +137,29 @@ def test_every_exit_code_is_in_the_help_and_in_the_docs():
         assert re.search(rf"^\| {code} \| .+ \|$", page, re.MULTILINE)
 
 
-def test_commands_end_with_the_exit_codes_that_are_documented(tmp_path, monkeypatch):
+def write_distributions(folder: Path, *names: str) -> None:
+    """Lets Python find installed distributions in a folder, e.g. `faiss_gpu-1.10.0`."""
+    for name in names:
+        title, version = name.rsplit("-", 1)
+        (folder / f"{name}.dist-info").mkdir()
+        metadata = f"Name: {title}\nVersion: {version}\n"
+        (folder / f"{name}.dist-info" / "METADATA").write_text(metadata)
+
+
+@pytest.fixture
+def second_faiss(tmp_path, monkeypatch) -> None:
+    """FAISS for GPUs is installed beside FAISS for CPUs."""
+    (tmp_path / "packages").mkdir()
+    write_distributions(tmp_path / "packages", "faiss_gpu-1.10.0")
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "packages"), *sys.path])
+
+
+def test_commands_end_with_the_documented_exit_codes(tmp_path, monkeypatch, second_faiss):
     codes = {
         0: call(tmp_path, "status"),
+        1: call(None, "doctor"),
         2: call(tmp_path, "lineage", "captions"),
     }
-    monkeypatch.setattr(doctor, "faiss_packages", lambda: {"faiss-cpu": "1", "faiss-gpu": "1"})
-    codes[1] = call(None, "doctor")
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
@@ -169,9 +185,7 @@ def test_the_doctor_finds_nothing_wrong_here():
     assert "torch" in done.out and "faiss-cpu" in done.out and "devices" in done.out
 
 
-def test_the_doctor_names_two_installed_faiss_as_a_fault(monkeypatch):
-    both = {"faiss-cpu": "1.10.0", "faiss-gpu": "1.10.0"}
-    monkeypatch.setattr(doctor, "faiss_packages", lambda: both)
+def test_the_doctor_names_two_installed_faiss_as_a_fault(second_faiss):
     found = doctor.examine()
     assert len(found.faults) == 1
     assert "faiss-cpu and faiss-gpu overwrite each other" in found.faults[0]
@@ -179,17 +193,13 @@ def test_the_doctor_names_two_installed_faiss_as_a_fault(monkeypatch):
 
 
 def test_a_faiss_distribution_is_found_by_its_name(tmp_path, monkeypatch):
-    for name in ("faiss_gpu_cuvs-1.12.0", "faiss_cpu-1.9.0", "faissy-1.0"):
-        folder = tmp_path / f"{name}.dist-info"
-        folder.mkdir()
-        title, version = name.rsplit("-", 1)
-        (folder / "METADATA").write_text(f"Name: {title}\nVersion: {version}\n")
+    write_distributions(tmp_path, "faiss_gpu_cuvs-1.12.0", "faiss_cpu-1.9.0", "faissy-1.0")
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     assert doctor.faiss_packages() == {"faiss-cpu": "1.9.0", "faiss-gpu-cuvs": "1.12.0"}
 
 
 @pytest.mark.parametrize(
-    "said",
+    "message",
     [
         "DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes.",
         "CUDA out of memory. Tried to allocate 20.00 GiB.",
@@ -197,11 +207,11 @@ def test_a_faiss_distribution_is_found_by_its_name(tmp_path, monkeypatch):
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
     ],
 )
-def test_too_little_memory_is_told_from_what_torch_says(said: str):
-    assert is_of_memory(RuntimeError(said))
+def test_errors_of_torch_about_too_little_memory_are_recognised(message: str):
+    assert is_of_memory(RuntimeError(message))
 
 
-def test_too_little_memory_of_this_machine_is_told_from_what_torch_says():
+def test_too_little_memory_of_this_machine_is_recognised():
     with pytest.raises(RuntimeError) as raised:
         torch.empty(2**60)
     assert is_of_memory(raised.value)
@@ -209,13 +219,13 @@ def test_too_little_memory_of_this_machine_is_told_from_what_torch_says():
 
 
 @pytest.mark.parametrize(
-    "said",
+    "message",
     [
         "CUDA error: an illegal memory access was encountered",
         "unable to open shared memory object </torch_1> in read-write mode: Too many open files",
         "view size is not compatible with input tensor's size: some elements share memory",
     ],
 )
-def test_other_errors_that_speak_of_memory_are_not_too_little_of_it(said: str):
-    """They were, and so a bug came without its traceback, with advice that could not help."""
-    assert not is_of_memory(RuntimeError(said))
+def test_other_errors_that_mention_memory_are_not_mistaken_for_it(message: str):
+    """They once were, so bugs were shown without a traceback and with useless advice."""
+    assert not is_of_memory(RuntimeError(message))

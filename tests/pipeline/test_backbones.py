@@ -1,4 +1,4 @@
-"""A run with a backbone that embeds images alone, and captions from a run beside it."""
+"""A run with a backbone that embeds no texts, and captions from another run."""
 
 import shutil
 from pathlib import Path
@@ -10,8 +10,8 @@ from cpp_pipe import Run
 from cpp_pipe.pipeline.view.query import embed_image
 from cpp_pipe.store import Store
 
-from ..stages.encoding.models.test_timm_model import write_weights
 from ..stages.shards import write_shards
+from ..stages.small_models import write_timm_weights
 from .cli import DIGITS, SMALL, body, fail, open_whole, succeed
 
 SHORT = (*SMALL, "--set", "spectrum.landmarks=60", "--set", "spectrum.k_max=8")
@@ -22,7 +22,7 @@ def made(tmp_path_factory) -> tuple[Path, Path]:
     """A store with a run of a ResNet of timm, and its shards."""
     folder = tmp_path_factory.mktemp("backbones")
     write_shards(folder / "in")
-    weights = write_weights(folder, "resnet10t")
+    weights = write_timm_weights(folder, "resnet10t")
     words = ("--shards", folder / "in", "--model", "timm/resnet10t", "--pretrained", weights)
     succeed(folder / "store", "embed", *words)
     succeed(folder / "store", "assign", "--k", "4", *SHORT)
@@ -59,7 +59,7 @@ def test_images_are_embedded_clustered_and_searched(made):
     ],
     ids=lambda words: words[0],
 )
-def test_what_needs_texts_says_so_in_one_line_and_makes_nothing(made, words):
+def test_commands_that_need_texts_are_refused_and_make_nothing(made, words):
     store, _ = made
     before = {artifact.version for artifact in Store(store).artifacts()}
     assert NO_TEXTS in fail(store, *words)
@@ -111,7 +111,7 @@ def test_a_run_beside_must_embed_texts_and_hold_the_images(made, tmp_path):
 
 def test_every_step_runs_without_captions(tmp_path):
     write_shards(tmp_path / "in")
-    weights = write_weights(tmp_path, "resnet10t")
+    weights = write_timm_weights(tmp_path, "resnet10t")
     words = ("--shards", tmp_path / "in", "--model", "timm/resnet10t", "--pretrained", weights)
     done = succeed(tmp_path / "store", "run", *words, "--run", "default", *SHORT)
     assert "no captions: timm/resnet10t embeds images and no texts" in done.out

@@ -1,4 +1,4 @@
-"""Bad input: each with one clear line and exit code 2, and nothing lost."""
+"""Bad input gives one clear line and exit code 2, and loses nothing."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def add_member(path, name, data):
 
 @pytest.fixture
 def shards(tmp_path, digit_shards):
-    """Shards of one's own, to be damaged."""
+    """Shards for one test, which may damage them."""
     return shutil.copytree(digit_shards, tmp_path / "shards")
 
 
@@ -169,14 +169,14 @@ def test_embeddings_of_two_models_are_never_mixed(store, tmp_path):
     assert Store(store).artifacts() == []
 
 
-def test_a_query_that_is_no_image_is_refused_before_any_work(store, shards, tmp_path):
+def test_a_query_that_is_not_an_image_is_refused_before_any_work(store, shards, tmp_path):
     embed(store, shards)
     text = tmp_path / "img.jpg"
     text.write_text("no image")
     assert "cannot be decoded" in fail(store, "search", "--query", text)
     assert "cannot be read" in fail(store, "search", "--query", tmp_path / "absent.jpg")
     assert "nothing to search for" in fail(store, "search")
-    assert [one.kind.name for one in Store(store).artifacts()] == ["embeddings"]
+    assert [artifact.kind.name for artifact in Store(store).artifacts()] == ["embeddings"]
 
 
 def test_a_query_with_the_wrong_model_is_refused(store, shards, tmp_path):
@@ -194,7 +194,7 @@ def test_a_query_with_the_wrong_model_is_refused(store, shards, tmp_path):
     assert "this model did not make the embeddings" in line and "weights_digest" in line
 
 
-def test_a_model_that_is_named_replaces_one_that_a_file_described(store, shards):
+def test_the_model_flag_replaces_a_model_config(store, shards):
     from cpp_pipe.pipeline.config import CONFIGS
 
     config = ["--model-config", CONFIGS / "digits-clip.json"]
@@ -205,7 +205,7 @@ def test_a_model_that_is_named_replaces_one_that_a_file_described(store, shards)
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         (b"{", "describes no model that open_clip can make"),
         (b"\xff{}", "describes no model that open_clip can make"),
@@ -219,8 +219,8 @@ def test_a_model_that_is_named_replaces_one_that_a_file_described(store, shards)
         ({"text_cfg": {"heads": 3, "width": 32}}, "describes no model that open_clip can make"),
     ],
 )
-def test_a_description_of_no_model_is_one_line_and_others_still_load(
-    store, shards, tmp_path, change, says
+def test_an_invalid_model_config_is_one_line_and_others_still_load(
+    store, shards, tmp_path, change, message
 ):
     from cpp_pipe.pipeline.config import CONFIGS
 
@@ -235,11 +235,11 @@ def test_a_description_of_no_model_is_one_line_and_others_still_load(
         path.write_text(json.dumps(right))
     weights = ["--pretrained", CONFIGS / "digits-clip.safetensors"]
     line = fail(store, "embed", "--shards", shards, "--model-config", path, *weights)
-    assert says in line and (str(path) in line or "do not fit the model mine" in line)
+    assert message in line and (str(path) in line or "do not fit the model mine" in line)
     embed(store, shards)
 
 
-def test_a_folder_of_vocabularies_is_said_to_be_a_folder(store, shards, tmp_path):
+def test_a_folder_is_refused_as_a_vocabulary(store, shards, tmp_path):
     embed(store, shards)
     succeed(store, "train", *SMALL)
     (tmp_path / "words").mkdir()
@@ -248,7 +248,7 @@ def test_a_folder_of_vocabularies_is_said_to_be_a_folder(store, shards, tmp_path
 
 
 @pytest.mark.parametrize("host", ["foo.invalid", "", "a" * 80, "256.1.1.1", "a b"])
-def test_a_host_that_is_none_is_refused_before_any_work(store, host):
+def test_an_unknown_host_is_refused_before_any_work(store, host):
     line = fail(store, "serve", "--host", host)
     assert f"--host {host!r} is not a name or an address that this machine knows" in line
     assert "to serve at 127.0.0.1" in line

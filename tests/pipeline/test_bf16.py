@@ -1,4 +1,4 @@
-"""Embedding in bf16 on a processor that has it, as a person asks for it and then searches."""
+"""Embedding in bf16 on a processor that has it, and searching such embeddings."""
 
 import json
 
@@ -16,9 +16,7 @@ pytestmark = pytest.mark.skipif(not bf16_of_processor(), reason="the processor l
 BF16 = ("--set", "embed.precision=bf16")
 
 
-def test_embeddings_in_bf16_are_others_that_hardly_differ_and_the_run_says_so(
-    digit_shards, tmp_path
-):
+def test_embeddings_in_bf16_hardly_differ_and_the_run_reports_how_much(digit_shards, tmp_path):
     plain = embed(tmp_path / "plain", digit_shards)
     coarse = embed(tmp_path / "coarse", digit_shards, more=BF16)
     (line,) = [line for line in coarse.err.splitlines() if "cosines to float32" in line]
@@ -32,9 +30,7 @@ def test_embeddings_in_bf16_are_others_that_hardly_differ_and_the_run_says_so(
     assert (before * after).sum(axis=1).min() > 0.9998
 
 
-def test_an_image_among_embeddings_in_bf16_finds_itself_first_with_a_cosine_of_one(
-    digit_shards, tmp_path
-):
+def test_an_image_among_embeddings_in_bf16_finds_itself_first(digit_shards, tmp_path):
     store = tmp_path / "store"
     embed(store, digit_shards, more=BF16)
     first = open_whole(store).column("key")[0]
@@ -47,6 +43,6 @@ def test_an_image_among_embeddings_in_bf16_finds_itself_first_with_a_cosine_of_o
     assert json.loads(succeed(store, "search", "--text", "a seven", *raw).out)
 
 
-def test_the_doctor_says_that_the_processor_has_bf16_and_what_it_gains():
+def test_the_doctor_reports_bf16_of_the_processor_and_its_gain():
     (line,) = [line for line in call(None, "doctor").out.splitlines() if line.startswith("bf16")]
     assert bf16_of_processor() in line and "--set embed.precision=bf16" in line

@@ -22,7 +22,7 @@ from ..buckets import below, change_json, new_bucket, s3_server, use_server
 from ..forked import fork
 from ..stages.shards import write_shards
 from ..stages.world import plan_of
-from .cli import DIGITS, SMALL, call, embed, fail, succeed
+from .cli import DIGITS, SMALL, call, contents, embed, fail, succeed
 
 pytestmark = pytest.mark.slow
 
@@ -47,12 +47,12 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     with s3_server() as address, pytest.MonkeyPatch.context() as patch:
         use_server(patch, address, folder)
         made = Both(folder / "artifacts", new_bucket(), folder / "shards", folder / "cache")
-        walk(made.disk, made.shards, workers=1)
-        walk(made.bucket, made.shards, workers=2)
+        run_commands(made.disk, made.shards, workers=1)
+        run_commands(made.bucket, made.shards, workers=2)
         yield made
 
 
-def walk(store: Path | str, shards: Path, workers: int) -> None:
+def run_commands(store: Path | str, shards: Path, workers: int) -> None:
     """Every command that makes something."""
     embed(store, shards, more=["--workers", str(workers)])
     succeed(store, "train", *SMALL)
@@ -63,16 +63,10 @@ def walk(store: Path | str, shards: Path, workers: int) -> None:
     succeed(store, "index")
 
 
-def contents(store: Path | str) -> dict[str, str]:
-    """The content digest in each slot."""
-    run = Run.open(store)
-    return {slot: run.artifact(slot).content for slot in run.record.versions}
-
-
 # What is made, and read.
 
 
-def test_all_contents_equal_those_of_a_store_on_a_disk(both: Both):
+def test_contents_equal_those_of_a_store_on_a_disk(both: Both):
     found = contents(both.bucket)
     assert found == contents(both.disk)
     assert set(found) == {

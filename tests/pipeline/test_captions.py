@@ -1,4 +1,4 @@
-"""The caption command: several vocabularies, both rules, levels, and words that are kept."""
+"""The caption command: several vocabularies, both rules, levels, and reused words."""
 
 import pyarrow.parquet as pq
 import pytest
@@ -44,8 +44,8 @@ def test_several_vocabularies_are_joined_and_words_are_encoded_once(trained, tmp
 
 def test_an_unknown_rule_or_vocabulary_is_refused(trained):
     assert "must be 'contrast' or 'vote', got 'best'" in fail(trained, "caption", "--rule", "best")
-    said = fail(trained, "caption", "--vocabulary", "no-such-words.txt")
-    assert "imagenet, coco, wordnet or a file" in said and "no-such-words.txt" in said
+    message = fail(trained, "caption", "--vocabulary", "no-such-words.txt")
+    assert "imagenet, coco, wordnet or a file" in message and "no-such-words.txt" in message
 
 
 def test_a_cut_of_a_hierarchy_has_words_for_all_coarser_levels(trained):

@@ -1,4 +1,4 @@
-"""A source that was changed in its middle is noticed; one that was only touched costs nothing."""
+"""A change in the middle of a source is noticed; a touched source costs nothing."""
 
 import os
 import shutil
@@ -125,13 +125,13 @@ def test_a_change_in_the_middle_of_a_long_text_is_embedded_again(tmp_path):
         for again in (False, True):
             when = time.time() + 100 * n + 50 * again
             os.utime(caption, (when, when))
-            said = succeed(store, "embed", *named, *DIGITS).err
-            assert ("was changed since it was embedded" in said) == (n == 1 and not again)
+            output = succeed(store, "embed", *named, *DIGITS).err
+            assert ("was changed since it was embedded" in output) == (n == 1 and not again)
         assert Run.open(store).artifact("embeddings").column("caption") == [caption.read_text()]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_was_changed_is_not_copied_under_its_old_key(tmp_path, kind):
+def test_a_changed_image_is_not_copied_under_its_old_key(tmp_path, kind):
     named, path = KINDS[kind](tmp_path)
     store = tmp_path / "store"
     succeed(store, "embed", *named, *DIGITS)
@@ -148,7 +148,7 @@ def test_what_was_changed_is_not_copied_under_its_old_key(tmp_path, kind):
     assert "was changed since it was embedded" in line
 
 
-def test_another_run_does_not_take_over_what_was_changed(tmp_path):
+def test_another_run_does_not_reuse_embeddings_of_a_changed_source(tmp_path):
     named, path = in_a_folder(tmp_path)
     store = tmp_path / "store"
     succeed(store, "embed", *named, *DIGITS)
@@ -161,7 +161,7 @@ def test_another_run_does_not_take_over_what_was_changed(tmp_path):
 
 
 @pytest.mark.parametrize("is_later", [False, True])
-def test_a_store_without_stamps_trusts_what_is_older_than_its_embeddings(tmp_path, is_later):
+def test_a_store_without_stamps_trusts_sources_older_than_its_embeddings(tmp_path, is_later):
     named, path = in_a_folder(tmp_path)
     store = tmp_path / "store"
     succeed(store, "embed", *named, *DIGITS)

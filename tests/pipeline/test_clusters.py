@@ -1,4 +1,4 @@
-"""select-k, merge and assign as a person types them: on digits, and on vectors that came later."""
+"""select-k, merge and assign: on digits, and on rows that were added later."""
 
 import re
 import sys
@@ -11,6 +11,7 @@ from cpp_pipe import Run
 from cpp_pipe.pipeline.view.verdict import read_verdict
 
 from .cli import SMALL, embed, fail, succeed
+from .planted import groups
 
 
 @pytest.fixture(scope="module")
@@ -21,13 +22,6 @@ def store(tmp_path_factory, digit_shards) -> Path:
     succeed(folder, "train", *SMALL)
     succeed(folder, "spectrum", "--k-max", "12")
     return folder
-
-
-def groups(count: int, of: int, seed: int) -> np.ndarray:
-    """Unit rows around `of` axes in turn."""
-    generator = np.random.default_rng(seed)
-    rows = 4 * np.eye(of, 24)[np.arange(count) % of] + 0.5 * generator.standard_normal((count, 24))
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +83,8 @@ def test_the_given_grid_is_used(store):
 
 
 def test_k_beyond_the_spectrum_is_refused_and_the_error_says_what_to_do(store):
-    said = fail(store, "select-k", "--grid", "3,13")
-    assert "13" in said and "1 to 12" in said and "spectrum.k_max" in said
+    message = fail(store, "select-k", "--grid", "3,13")
+    assert "13" in message and "1 to 12" in message and "spectrum.k_max" in message
     succeed(store, "select-k", "--set", "select_k.grid=[]")
 
 
@@ -105,7 +99,7 @@ def test_several_k_are_columns_of_one_table(store):
 
 
 @pytest.mark.parametrize("k", ["3,3", "0", "61", "three", ","])
-def test_a_senseless_k_is_refused(store, k):
+def test_an_invalid_k_is_refused(store, k):
     assert "--k" in fail(store, "assign", "--k", k)
     succeed(store, "assign", "--k", "auto")
 
@@ -175,7 +169,7 @@ def test_the_membership_of_the_paper_can_be_chosen(tmp_path, digit_shards):
     assert set(clusters(store)) == set(range(5))
 
 
-def test_a_longer_code_is_called_longer_and_the_output_says_what_to_do(noise):
+def test_a_longer_code_is_called_longer_with_what_to_do(noise):
     out = succeed(noise, "select-k", "--resamples", "0").out
     assert re.search(r"make the shortest code, \d+\.\d% longer than one cluster for all", out), out
     # A code that is longer saves nothing, so there is nothing to compare with a share.
@@ -183,7 +177,7 @@ def test_a_longer_code_is_called_longer_and_the_output_says_what_to_do(noise):
     assert f"`cpp-pipe assign --k 20 --store {noise}`" in out
 
 
-def test_where_the_code_is_not_clear_a_second_opinion_is_printed_and_recorded(noise):
+def test_an_unclear_code_gets_a_second_opinion_that_is_recorded(noise):
     out = succeed(noise, "select-k", "--resamples", "0").out
     facts = Run.open(noise).artifact("k_curve").facts
     k, communities = facts["chosen"], facts["communities"]
@@ -205,9 +199,7 @@ def test_without_igraph_the_second_opinion_is_absent_and_k_is_the_same(noise, mo
 
 @pytest.mark.parametrize("affinity", ["auto", "consensus", "membership"])
 @pytest.mark.parametrize(("distinct", "k"), [(2, 2), (3, 2), (3, 3), (7, 7), (40, 40), (2, 5)])
-def test_few_distinct_rows_give_as_many_clusters_as_asked_or_the_command_says_so(
-    tmp_path, affinity, distinct, k
-):
+def test_few_distinct_rows_give_fewer_clusters_and_a_message(tmp_path, affinity, distinct, k):
     rows = np.eye(48, dtype=np.float32)[np.arange(max(40, distinct)) % distinct]
     np.savez(tmp_path / "few.npz", x=rows)
     store = tmp_path / "artifacts"

@@ -1,4 +1,4 @@
-"""A command takes its own part of a config, and leaves no setting behind for later commands."""
+"""A command takes its own tables of a config, and keeps no setting for later commands."""
 
 from typing import Any
 

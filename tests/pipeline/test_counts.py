@@ -1,4 +1,4 @@
-"""Every command over the smallest runs: no message counts one thing in the plural."""
+"""No message of any command over the smallest runs counts one thing in the plural."""
 
 import re
 from pathlib import Path
@@ -86,7 +86,7 @@ def test_counts_that_do_not_agree_are_found():
 
 @pytest.fixture(scope="module", params=[1, 2])
 def printed(request, tmp_path_factory) -> str:
-    """All that all commands print over a run of two images or four, some of it about one."""
+    """The output of all commands over runs of two and four images, which counts single things."""
     folder: Path = tmp_path_factory.mktemp("few")
     for number in range(2 * request.param):
         path = folder / "images" / f"set {number % 2}" / f"{number}.png"

@@ -1,4 +1,4 @@
-"""Every kind of file in a store, damaged in every way: a command names it, or is not affected."""
+"""Damage of any file of a store is named by commands, or does not affect them."""
 
 import itertools
 import random
@@ -14,7 +14,7 @@ from cpp_pipe import Run
 
 from ..rights import file_modes_hold
 from .cli import call
-from .whole_store import copy_of, make_whole_store
+from .whole_store import copy_of, make_whole_store, unlinked
 
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     "status": ("status",),
@@ -80,7 +80,7 @@ def template(tmp_path_factory, digit_shards) -> Path:
 
 
 def one_of_each(store: Path) -> Mapping[str, Path]:
-    """The first file of every kind and role, by what it is."""
+    """The first file of every kind and role, by its kind and suffixes."""
     files: dict[str, Path] = {}
     for path in sorted(store.rglob("*")):
         if path.is_file() and path.name != "lock" and path.parent.name != "locks":
@@ -91,7 +91,7 @@ def one_of_each(store: Path) -> Mapping[str, Path]:
 
 
 def run(command: str, store: Path, key: str) -> tuple[int, str, str]:
-    """The exit code of a command, what it gave without names of places, and its errors."""
+    """The exit code of a command, its output without paths, and its errors."""
     out = store.with_name("out.parquet")
     words = [{"KEY": key, "OUT": str(out)}.get(word, word) for word in COMMANDS[command]]
     with file_modes_hold():
@@ -117,7 +117,7 @@ def test_damage_is_named_or_changes_nothing(template, tmp_path, monkeypatch, cou
         if command not in expected:
             expected[command] = run(command, copy_of(template, tmp_path / command), key)
         store = copy_of(template, tmp_path / "damaged")
-        DAMAGES[damage](own(store / files[name]))
+        DAMAGES[damage](unlinked(store / files[name]))
         try:
             outcome = run(command, store, key)
             is_same = command != "verify" and outcome[:2] == expected[command][:2]
@@ -145,11 +145,3 @@ def is_named(file: Path, command: str, code: int, given: str, errors: str) -> bo
     if command == "status":
         return "missing" in given
     return command == "verify" and code == 1 and any(name in given for name in names)
-
-
-def own(path: Path) -> Path:
-    """A file that is no link any more."""
-    content = path.read_bytes()
-    path.unlink()
-    path.write_bytes(content)
-    return path

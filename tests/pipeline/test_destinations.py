@@ -1,4 +1,4 @@
-"""Where commands write: one rule for every --out, checked before any work, and no leftovers."""
+"""One rule for every --out, checked before any work, and no leftovers."""
 
 import json
 import os
@@ -95,7 +95,7 @@ def test_a_sheet_must_be_an_image(tmp_path, command):
 
 
 @pytest.mark.parametrize("form", ["clip-retrieval", "lancedb", "fiftyone", "coco", "webdataset"])
-def test_a_folder_must_not_be_called_like_a_file(tmp_path, form):
+def test_a_folder_must_not_have_the_suffix_of_a_file(tmp_path, form):
     for name in ("x.parquet", "x.tar", "x.json"):
         line = fail(tmp_path / "store", "export", form, "--out", tmp_path / name)
         assert "--out must name a folder" in line
@@ -108,7 +108,7 @@ def test_a_folder_must_not_be_called_like_a_file(tmp_path, form):
 
 
 @pytest.mark.parametrize("name", [".", "../here", "new/.."])
-def test_the_working_directory_is_no_folder_to_write(tmp_path, monkeypatch, name):
+def test_the_working_directory_is_refused_as_a_folder(tmp_path, monkeypatch, name):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     line = fail(tmp_path / "store", "export", "coco", "--out", name)
@@ -117,7 +117,7 @@ def test_the_working_directory_is_no_folder_to_write(tmp_path, monkeypatch, name
         require_folder(Path(name), flag="OUT")
 
 
-def test_a_folder_may_be_named_by_a_way_back(tmp_path, monkeypatch):
+def test_a_folder_may_be_named_by_a_path_with_dots(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "inner").mkdir()
     with whole_folder(Path("inner/../out/deeper/..")) as folder:
@@ -130,7 +130,7 @@ def test_a_folder_may_have_a_dot_in_its_name(tmp_path):
         require_folder(tmp_path / name)
 
 
-def test_a_device_is_no_file(tmp_path):
+def test_a_device_is_refused_as_a_file(tmp_path):
     os.mkfifo(tmp_path / "pipe.html")
     with pytest.raises(ConfigError, match="is a device or a pipe"):
         require_file(tmp_path / "pipe.html", (".html",))
@@ -172,7 +172,7 @@ def test_a_suggested_folder_does_not_exist_yet(tmp_path, monkeypatch, store):
     assert len(set(steps)) == 3 and "--out shards-3/" in steps[-1]
 
 
-def test_no_search_suggests_itself(store, tmp_path, monkeypatch):
+def test_a_search_does_not_suggest_itself_as_the_next_command(store, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     key = json.loads(succeed(store, "search", "--text", "seven", "--json").out)[0]["key"]
     out = succeed(store, "search", "--key", key, "--sheet", "hits.png").out
@@ -183,7 +183,7 @@ def test_no_search_suggests_itself(store, tmp_path, monkeypatch):
 
 
 def kill_while_writing(path: Path, kind: str) -> list[Path]:
-    """Kills a process that writes a file or a folder; what it left behind."""
+    """Kills a process that writes a file or a folder; returns its leftovers."""
     code = f"""
 import sys, time
 from pathlib import Path
@@ -207,7 +207,7 @@ with whole_{kind}(Path({str(path)!r})) as temporary:
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
-def test_the_next_run_removes_what_a_killed_one_left(tmp_path, kind):
+def test_the_next_run_removes_leftovers_of_a_killed_one(tmp_path, kind):
     path = tmp_path / "out"
     (left,) = kill_while_writing(path, kind)
     other = temporary_sibling(tmp_path / "another")
@@ -246,7 +246,7 @@ def test_every_command_that_writes_removes_leftovers(store, tmp_path, digit_shar
     assert not left.exists()
 
 
-def test_what_another_machine_writes_is_kept_for_a_day(tmp_path):
+def test_leftovers_of_another_machine_are_kept_for_a_day(tmp_path):
     young, old = (tmp_path / f".tmp-out-0000000{n}-1-0123abcd" for n in (1, 2))
     for path in (young, old):
         path.write_text("half")
@@ -256,7 +256,7 @@ def test_what_another_machine_writes_is_kept_for_a_day(tmp_path):
     assert young.exists() and not old.exists() and (tmp_path / ".tmp-out-mine").exists()
 
 
-def test_a_link_that_was_left_is_removed_and_not_what_it_leads_to(tmp_path):
+def test_a_leftover_link_is_removed_but_not_its_target(tmp_path):
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "file").write_text("mine")
     dead = subprocess.Popen([sys.executable, "-c", ""])
@@ -270,7 +270,7 @@ def test_a_link_that_was_left_is_removed_and_not_what_it_leads_to(tmp_path):
 # What lies in a store and is not of it.
 
 
-def test_odd_files_and_folders_in_a_store_disturb_no_command(tmp_path, digit_shards):
+def test_odd_files_in_a_store_do_not_disturb_commands(tmp_path, digit_shards):
     store = tmp_path / "store"
     embed(store, digit_shards / "000.tar")
     before = succeed(store, "status", "--json").out

@@ -1,4 +1,4 @@
-"""`cpp-pipe eval`: which rows are scored, what is reported, and what scores are compared with."""
+"""`cpp-pipe eval`: the rows that are scored, the report, and the baselines."""
 
 import json
 import os
@@ -60,12 +60,16 @@ def publish(store, kind, writers, inputs=()):
         stage="test",
         revision=1,
         config=CONFIGS.get(kind, {}),
-        parts={name: {one.kind.name: one.content for one in inputs} for name in writers},
+        parts={
+            name: {artifact.kind.name: artifact.content for artifact in inputs} for name in writers
+        },
     )
     draft = store.draft(made)
     for name, write in writers.items():
         draft.make_part(name, write)
-    return draft.publish({one.kind.name: one for one in inputs}, {"date": "2026-01-01"})
+    return draft.publish(
+        {artifact.kind.name: artifact for artifact in inputs}, {"date": "2026-01-01"}
+    )
 
 
 def embeddings_of(store, *parts):
@@ -113,7 +117,7 @@ def assignments_of(store, *inputs):
 
 
 def fitted_on(store, kind, *inputs):
-    """A fit that holds nothing but the names of what it was made from."""
+    """A fit that holds nothing but its inputs."""
 
     def write(scratch):
         for role, spec in KINDS[kind].files.items():
@@ -132,7 +136,7 @@ def fitted_on(store, kind, *inputs):
 
 @pytest.fixture(scope="module")
 def by_hand(tmp_path_factory):
-    """Embeddings of both parts, assignments, and what part a alone was fitted on."""
+    """Embeddings of both parts, assignments, and the fitted parts, of which there is only a."""
     store = Store(tmp_path_factory.mktemp("by-hand"))
     old, now = embeddings_of(store, "a"), embeddings_of(store, "a", "b")
     heads, spectrum = fitted_on(store, "heads", old), fitted_on(store, "spectrum", old)
@@ -156,7 +160,10 @@ def test_every_row_with_a_label_is_scored_and_the_others_are_counted(by_hand):
 
 
 def test_clusters_come_with_size_purity_and_the_name_of_their_majority(by_hand):
-    rows = [(one.cluster, one.size, one.purity, one.majority) for one in score(by_hand).per_cluster]
+    rows = [
+        (entry.cluster, entry.size, entry.purity, entry.majority)
+        for entry in score(by_hand).per_cluster
+    ]
     assert rows == [
         (0, 7, pytest.approx(5 / 7), "dog"),
         (1, 2, 1.0, "owl"),
@@ -167,7 +174,9 @@ def test_clusters_come_with_size_purity_and_the_name_of_their_majority(by_hand):
 
 def test_mistakes_name_the_class_the_cluster_and_its_match(by_hand):
     found = score(by_hand).mistakes
-    assert [(one.label, one.cluster, one.matched, one.rows) for one in found] == [
+    assert [
+        (mistake.label, mistake.cluster, mistake.matched, mistake.rows) for mistake in found
+    ] == [
         ("cat", 0, "dog", 1),
         ("cat", 3, None, 1),
         ("dog", 2, "cat", 1),
@@ -178,14 +187,14 @@ def test_mistakes_name_the_class_the_cluster_and_its_match(by_hand):
 
 def test_rows_of_higher_confidence_are_more_often_right(by_hand):
     deciles = score(by_hand).deciles
-    assert [one.rows for one in deciles] == [2] * 6 + [1] * 4
+    assert [decile.rows for decile in deciles] == [2] * 6 + [1] * 4
     # The four mistakes: confidence 0.1, 0.2 and 0.3, and one at 0.9, the fifth of all rows.
-    assert [one.confidence for one in deciles] == pytest.approx([0.15, 0.5, 0.85] + [0.9] * 7)
-    assert [one.accuracy for one in deciles] == [0, 0.5, 1, 1, 0.5, 1, 1, 1, 1, 1]
-    assert [one.purity for one in deciles] == [0.5, 0.5, 1, 1, 0.5, 1, 1, 1, 1, 1]
+    assert [decile.confidence for decile in deciles] == pytest.approx([0.15, 0.5, 0.85] + [0.9] * 7)
+    assert [decile.accuracy for decile in deciles] == [0, 0.5, 1, 1, 0.5, 1, 1, 1, 1, 1]
+    assert [decile.purity for decile in deciles] == [0.5, 0.5, 1, 1, 0.5, 1, 1, 1, 1, 1]
 
 
-def test_held_out_rows_are_those_that_no_fit_has_seen(by_hand):
+def test_held_out_rows_are_those_that_no_fit_used(by_hand):
     whole, fitted, held_out = (score(by_hand, part=part) for part in ("all", "fitted", "held-out"))
     assert (held_out.n, held_out.unlabelled, held_out.part) == (5, 1, "held-out")
     assert (fitted.n, fitted.unlabelled, fitted.part) == (11, 1, "fitted")
@@ -213,7 +222,7 @@ def test_k_means_is_fitted_to_rows_without_labels_too(by_hand, tmp_path):
     assert found.kmeans.acc == 1.0
 
 
-def test_k_means_of_many_rows_is_called_what_it_is(by_hand, monkeypatch):
+def test_k_means_of_many_rows_is_called_mini_batch_k_means(by_hand, monkeypatch):
     monkeypatch.setattr(evaluation, "MOST_KMEANS_ROWS", 12)
     # The first part has twelve rows, both have eighteen.
     few = score((*by_hand[:2], None), where="came=early")
@@ -234,7 +243,7 @@ def test_k_means_of_equal_images_warns_of_nothing(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["spectrum", "k_curve", "hierarchy"])
-def test_rows_that_any_fit_has_seen_are_not_held_out(tmp_path, kind):
+def test_rows_that_any_fit_used_are_not_held_out(tmp_path, kind):
     store = Store(tmp_path)
     old, now = embeddings_of(store, "a"), embeddings_of(store, "a", "b")
     heads, fit = fitted_on(store, "heads", old), fitted_on(store, kind, now)
@@ -282,8 +291,8 @@ def test_an_unknown_part_is_refused():
 def test_clusters_of_another_k_are_scored_by_their_own_columns(by_hand):
     found = score(by_hand, k=2)
     assert found.k == 2
-    assert [one.cluster for one in found.per_cluster] == [0, 1]
-    assert {one.confidence for one in found.deciles} == {1.0}
+    assert [entry.cluster for entry in found.per_cluster] == [0, 1]
+    assert {decile.confidence for decile in found.deciles} == {1.0}
     assert score(by_hand, k=5) == score(by_hand)
     with pytest.raises(ConfigError, match="have columns for k = 5, 2"):
         score(by_hand, k=3)
@@ -337,11 +346,13 @@ def test_the_command_reports_scores_clusters_mistakes_and_deciles(assigned):
     for beside in ("clusters", "chance", "kmeans"):
         assert set(scores[beside]) == {"acc", "nmi", "ari"}
     assert scores["clusters"]["acc"] > scores["chance"]["acc"]
-    assert sum(one["size"] for one in scores["per_cluster"]) == 60
-    assert sum(one["rows"] for one in scores["deciles"]) == 60 and len(scores["deciles"]) == 10
-    mean = sum(one["accuracy"] * one["rows"] for one in scores["deciles"]) / 60
+    assert sum(entry["size"] for entry in scores["per_cluster"]) == 60
+    assert (
+        sum(decile["rows"] for decile in scores["deciles"]) == 60 and len(scores["deciles"]) == 10
+    )
+    mean = sum(decile["accuracy"] * decile["rows"] for decile in scores["deciles"]) / 60
     assert mean == pytest.approx(scores["clusters"]["acc"])
-    wrong = sum(one["rows"] for one in scores["mistakes"]) / 60
+    wrong = sum(mistake["rows"] for mistake in scores["mistakes"]) / 60
     assert wrong == pytest.approx(1 - scores["clusters"]["acc"])
     report = succeed(assigned, "eval").out
     assert "accuracy by confidence, lowest tenth first: " in report
@@ -351,13 +362,13 @@ def test_the_command_reports_scores_clusters_mistakes_and_deciles(assigned):
 def test_the_command_scores_the_rows_of_a_split(assigned):
     odd, even = (scores_of(assigned, "--where", f"parity={parity}") for parity in (1, 0))
     assert odd["n"] + even["n"] == 60
-    assert {one["majority"] for one in odd["per_cluster"]} <= set("13579")
+    assert {entry["majority"] for entry in odd["per_cluster"]} <= set("13579")
     assert "parity is 0, 1" in fail(assigned, "eval", "--where", "parity=2")
 
 
 @pytest.mark.parametrize("command", ["eval", "report"])
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (None, "cannot be read (No such file or directory): name a .csv or .parquet of key and"),
         ("", "cannot be read as a table (Empty CSV file): write it as .csv in UTF-8"),
@@ -368,13 +379,13 @@ def test_the_command_scores_the_rows_of_a_split(assigned):
     ],
 )
 def test_labels_that_do_not_fit_are_refused_before_any_work(
-    digits, tmp_path, command, content, said
+    digits, tmp_path, command, content, message
 ):
     key = Run.open(digits).artifact("embeddings").column("key")[0]
     table = tmp_path / "labels.csv"
     if content is not None:
         table.write_text(content.format(key=key))
-    assert said.format(key=key) in fail(digits, command, "--labels", table)
+    assert message.format(key=key) in fail(digits, command, "--labels", table)
     assert set(Store(digits).runs.read("default").versions) == {"embeddings"}
     with pytest.raises((ConfigError, MissingError)):
         Run.open(digits).evaluate(labels=table)
@@ -399,7 +410,7 @@ def test_the_command_scores_one_of_the_numbers_of_clusters(assigned, digit_shard
     assert scores_of(assigned, "--k", "10", *run) == scores_of(assigned, *run)
 
 
-def test_nothing_is_held_out_where_every_row_was_fitted(assigned):
+def test_held_out_is_refused_if_every_row_was_fitted(assigned):
     line = fail(assigned, "eval", "--part", "held-out")
     assert "fitted on each of the 60 rows of the run" in line and "`cpp-pipe embed --store " in line
     assert scores_of(assigned, "--part", "fitted")["n"] == 60
@@ -418,7 +429,7 @@ def test_later_shards_are_held_out_until_they_are_fitted(assigned, digit_shards,
     for part in ("held-out", "fitted", "all"):
         scores = scores_of(assigned, *run, "--part", part)
         sizes[part] = scores["n"]
-        assert sum(one["size"] for one in scores["per_cluster"]) == scores["n"]
+        assert sum(entry["size"] for entry in scores["per_cluster"]) == scores["n"]
         assert scores["part"] == part and 0 < scores["chance"]["acc"] < scores["kmeans"]["acc"]
     assert sizes == {"held-out": 20, "fitted": 60, "all": 80}
     succeed(assigned, "train", *run)

@@ -1,4 +1,4 @@
-"""EXIF orientation: a setting of what is embedded, and always applied to what is shown."""
+"""EXIF orientation: a setting for embedding, and always applied for showing images."""
 
 import io
 import json
@@ -23,7 +23,7 @@ ON_ITS_SIDE, UPRIGHT = "0.jpg", "1.jpg"
 
 
 def write_pair(folder: Path) -> Path:
-    """A digit on its side, which its EXIF says to turn, and the same digit upright."""
+    """A digit on its side, with EXIF that says so, and the same digit upright."""
     folder.mkdir(parents=True)
     upright = Image.open(io.BytesIO(png(7))).convert("RGB").resize((64, 96))
     exif = Image.Exif()
@@ -76,7 +76,7 @@ def test_another_value_is_refused_before_any_work(world):
 
 
 @pytest.mark.parametrize(("run", "least"), [("ignored", 0.999), ("applied", 0.999)])
-def test_a_query_is_turned_as_its_run_says(world, run, least):
+def test_a_query_is_rotated_as_its_run_says(world, run, least):
     store, photos = world
     words = ["--run", run, "--space", "embeddings", "--json"]
     hits = json.loads(succeed(store, "search", "--query", photos / ON_ITS_SIDE, *words).out)
@@ -84,7 +84,7 @@ def test_a_query_is_turned_as_its_run_says(world, run, least):
 
 
 def is_upright(image: Image.Image) -> bool:
-    """Whether an image shows the digit as the file does that needs no turning."""
+    """Whether an image shows the digit upright."""
     upright = Image.open(io.BytesIO(png(7))).convert("L").resize((64, 64))
     square = image.convert("L").resize((64, 64))
     pixels = [np.asarray(one, np.float64).ravel() for one in (square, upright)]

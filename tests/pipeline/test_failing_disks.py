@@ -3,8 +3,6 @@
 import contextlib
 import errno
 import os
-import resource
-import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +18,7 @@ from cpp_pipe.store.digest import digest_file
 from cpp_pipe.store.files import store_errors
 from cpp_pipe.store.temporary import temporary_folder
 
-from ..small_disk import small_disk
+from ..small_disk import no_file_may_grow_above, small_disk
 from ..stages.shards import write_shards
 from .cli import DIGITS, embed, fail, succeed
 
@@ -37,7 +35,7 @@ def shards(tmp_path: Path) -> Path:
 
 @contextlib.contextmanager
 def unreadable_from(path: Path, start: int) -> Iterator[None]:
-    """The disk cannot read a file from a byte on, once it is open."""
+    """Reading an open file fails from a byte on."""
     pread, broken = os.pread, path.stat().st_ino
 
     def read(handle: int, size: int, offset: int) -> bytes:
@@ -50,21 +48,8 @@ def unreadable_from(path: Path, start: int) -> Iterator[None]:
         yield
 
 
-@contextlib.contextmanager
-def no_file_may_grow_above(size: int) -> Iterator[None]:
-    """The system lets no file of this process become larger, like a full disk."""
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limit[1]))
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-        signal.signal(signal.SIGXFSZ, before)
-
-
 @pytest.mark.skipif(not NEVER_MAPPED.exists(), reason="only Linux has such a file")
-def test_bytes_that_a_disk_cannot_read_are_said_with_their_shard():
+def test_the_error_for_unreadable_bytes_names_their_shard():
     with NEVER_MAPPED.open("rb", buffering=0) as file:
         read = ShardBytes(NEVER_MAPPED, file.fileno()).read
         with pytest.raises(ShardError, match=r"shard /proc/self/mem cannot be read at byte 0 \(In"):
@@ -81,20 +66,20 @@ def test_embed_names_the_shard_that_a_disk_cannot_read(tmp_path: Path, shards: P
 
 
 @pytest.mark.skipif(not NEVER_MAPPED.exists(), reason="only Linux has such a file")
-def test_a_file_whose_digest_a_disk_cannot_tell_is_named():
+def test_the_error_for_an_unreadable_digest_names_the_file():
     with pytest.raises(OSError, match="Input/output error") as raised:
         digest_file(NEVER_MAPPED)
     assert raised.value.filename == str(NEVER_MAPPED)
 
 
 def write_while_reading_fails(path: Path) -> None:
-    """Writes a file of what is read from another, whose disk fails."""
+    """Writes a file from another one, whose disk fails."""
     with whole_file(path) as temporary:
         temporary.touch()
         raise OSError(errno.EIO, os.strerror(errno.EIO), "/elsewhere/001.tar")
 
 
-def test_a_file_that_cannot_be_read_is_no_fault_of_the_file_that_is_written(tmp_path: Path):
+def test_an_error_while_reading_is_not_blamed_on_the_written_file(tmp_path: Path):
     with pytest.raises(OSError, match="Input/output error") as raised:
         write_while_reading_fails(tmp_path / "out")
     assert raised.value.filename == "/elsewhere/001.tar"
@@ -154,7 +139,7 @@ def page_of_disk(tmp_path: Path) -> Iterator[Path]:
 def test_an_export_writes_nothing_but_beside_its_output(
     tmp_path: Path, copy_of_run, page_of_disk: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """A list of annotations was too long for the folder of temporary files."""
+    """A list of annotations used to be too long for the folder of temporary files."""
     monkeypatch.setattr(tempfile, "tempdir", str(page_of_disk))
     store = copy_of_run(tmp_path / "store")
     succeed(store, "export", "coco", "--out", tmp_path / "coco")
@@ -162,7 +147,7 @@ def test_an_export_writes_nothing_but_beside_its_output(
 
 
 def fill_a_disk_elsewhere(path: Path) -> None:
-    """Meets a full disk that is not that of the temporary files."""
+    """Writes to a full disk other than that of the temporary files."""
     with temporary_folder():
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 

@@ -42,11 +42,11 @@ def begin(shards: Path, store: Path, output: Path, *more: str) -> ForkServerProc
 
 
 def resume(store: Path, shards: Path) -> str:
-    """Runs the same command to its end in this process; what it prints on stderr."""
+    """Runs the same command to its end in this process; returns its stderr."""
     return embed(store, shards, more=["--batch-size", _BATCH]).err
 
 
-def parts_there(store: Path) -> int:
+def count_parts(store: Path) -> int:
     # Not rglob: it may meet a scratch folder that is gone before it is listed.
     return len(list(store.glob("*/*/parts/*.part.json")))
 
@@ -63,7 +63,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 # The disk and the store.
 
 
-def test_a_file_that_must_not_grow_gives_one_line_and_finished_parts_are_kept(tmp_path: Path):
+def test_a_file_size_limit_gives_one_line_and_keeps_finished_parts(tmp_path: Path):
     shards = tmp_path / "shards"
     write_shards(shards, shards=2, size=10)
     write_shards(tmp_path / "large", shards=1, size=400, first=20)[0].rename(shards / "002.tar")
@@ -73,7 +73,7 @@ def test_a_file_that_must_not_grow_gives_one_line_and_finished_parts_are_kept(tm
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (64 << 10, 64 << 10))
     assert finish(process) == 2
     assert "no space left while writing" in output.read_text().splitlines()[-1]
-    assert parts_there(store) == 2
+    assert count_parts(store) == 2
     assert not list(store.rglob(".tmp-*"))
     assert "2 of 3 parts are there already" in resume(store, shards)
     assert open_whole(store).rows == 420
@@ -93,7 +93,7 @@ def test_a_full_disk_gives_one_line_and_the_same_command_continues(
     store = disk / "store"
     line = fail(store, *words(shards))
     assert "no space left while writing" in line and "run the same command again" in line
-    kept = parts_there(store)
+    kept = count_parts(store)
     assert 0 < kept < 12
     assert Store(store).artifacts() == []
     command = ["mount", "-o", "remount,size=16m", str(disk)]
@@ -102,8 +102,8 @@ def test_a_full_disk_gives_one_line_and_the_same_command_continues(
     assert open_whole(store).content == content
 
 
-class Meddler:
-    """Progress that does something to the world, once, after some samples."""
+class CallOnce:
+    """Progress that calls a function once, after some samples."""
 
     def __init__(self, after: int, meddle: Callable[[], object]) -> None:
         self._left, self._meddle = after, meddle
@@ -117,7 +117,7 @@ class Meddler:
     def advance(
         self, done: int, *, skipped: int = 0, note: str = "", spent: Spent | None = None
     ) -> None:
-        """Counts down to the deed."""
+        """Counts down to the call."""
         self._left -= done
         if self._left <= 0 < self._left + done:
             self._meddle()
@@ -150,14 +150,14 @@ def test_a_store_that_becomes_read_only_keeps_finished_parts(
 
     try:
         with pytest.raises(StoreError, match=r"not allowed to write while writing .*--store"):
-            plan_of(Store(store), shards, progress=Meddler(300, close), batch_size=4).make(
+            plan_of(Store(store), shards, progress=CallOnce(300, close), batch_size=4).make(
                 "embeddings"
             )
     finally:
         os.seteuid(0)
     for folder in store.rglob("parts"):
         folder.chmod(0o755)
-    assert 0 < parts_there(store) < 12
+    assert 0 < count_parts(store) < 12
     made = plan_of(Store(store), shards, batch_size=4).make("embeddings")
     assert made.content == content
     assert list(verify(made)) == []
@@ -193,18 +193,18 @@ def test_any_of_several_processes_may_be_killed(tmp_path: Path, many: tuple[Path
     # The one that the user started: the others end by themselves.
     process = begin(shards, store, output, "--workers", "2")
     assert process.pid is not None
-    wait_until(lambda: parts_there(store) >= 1)
+    wait_until(lambda: count_parts(store) >= 1)
     workers = children(process.pid)
     process.kill()
     process.join()
     assert len(workers) == 2
     wait_until(lambda: not any(map(is_running, workers)))
     # One of the others: the command says so, and keeps what is finished.
-    kept = parts_there(store)
+    kept = count_parts(store)
     assert kept < 11
     process = begin(shards, store, output, "--workers", "2")
     assert process.pid is not None
-    wait_until(lambda: parts_there(store) > kept)
+    wait_until(lambda: count_parts(store) > kept)
     os.kill(children(process.pid)[0], signal.SIGKILL)
     assert finish(process) == 2
     assert "a worker process died while making embeddings" in output.read_text().splitlines()[-1]
@@ -214,7 +214,7 @@ def test_any_of_several_processes_may_be_killed(tmp_path: Path, many: tuple[Path
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("hang_up_is_heard")
+@pytest.mark.usefixtures("sighup_ends_processes")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_signal_stops_cleanly_and_the_same_command_continues(
@@ -226,7 +226,7 @@ def test_a_signal_stops_cleanly_and_the_same_command_continues(
     # In a session of its own, all of whose processes get Ctrl-C from a terminal, and SIGTERM from a
     # scheduler.
     with fork(*command) as process:
-        wait_until(lambda: parts_there(store) >= 1)
+        wait_until(lambda: count_parts(store) >= 1)
         os.killpg(process.pid, number)
         code, printed, errors = process.finish(_PATIENCE_SECONDS)
     assert code == 130, errors
@@ -256,7 +256,7 @@ def test_two_commands_on_one_store_at_once_both_succeed(tmp_path: Path, many: tu
 
 @pytest.fixture
 def shards(tmp_path: Path, digit_shards: Path) -> Path:
-    """Shards of one's own, to be changed."""
+    """Shards for one test, which may change them."""
     return shutil.copytree(digit_shards, tmp_path / "shards")
 
 
@@ -322,7 +322,7 @@ def test_a_shard_that_changes_while_it_is_read_is_refused(
 ):
     store, path = Store(tmp_path / "store"), shards / "001.tar"
     data = path.read_bytes()
-    meddler = Meddler(after, lambda: CHANGES[change](path, data))
+    meddler = CallOnce(after, lambda: CHANGES[change](path, data))
     with pytest.raises(ShardError, match=r"001\.tar .*(changed while|cannot be read|not a tar)"):
         plan_of(store, shards, progress=meddler, batch_size=5).make("embeddings")
     # The third shard is read meanwhile, and may be finished or not.

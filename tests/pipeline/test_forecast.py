@@ -1,4 +1,4 @@
-"""`embed --dry-run`, which writes nothing, and the early word about a long embedding."""
+"""`embed --dry-run` writes nothing, and a long embedding is announced early."""
 
 import io
 from pathlib import Path
@@ -22,7 +22,7 @@ from ..stages.shards import write_shards
 from ..stages.sources.image_files import png, write_folder
 from ..stages.world import plan_of
 from .cli import DIGITS, body, embed, fail, open_whole, succeed
-from .test_progress import Clock
+from .clock import Clock
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def dry(store: Path, *words: str | Path) -> list[str]:
 
 
 def files_of(folder: Path) -> dict[Path, tuple[int, bytes]]:
-    """Every file below a folder, with its time and its bytes."""
+    """Every file below a folder with its time and bytes."""
     return {
         path: (path.stat().st_mtime_ns, path.read_bytes())
         for path in folder.rglob("*")
@@ -57,7 +57,7 @@ def test_a_dry_run_counts_what_is_there_and_creates_no_store(store, tmp_path):
     assert not store.exists()
 
 
-def test_its_lines_fit_a_terminal_and_the_last_one_says_what_is_next(store, tmp_path, monkeypatch):
+def test_its_lines_fit_a_terminal_and_the_last_is_the_next_command(store, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     write_shards(tmp_path / "in")
     done = succeed(store, "embed", "--dry-run", "--shards", tmp_path / "in", *DIGITS)
@@ -65,7 +65,7 @@ def test_its_lines_fit_a_terminal_and_the_last_one_says_what_is_next(store, tmp_
     assert done.out.splitlines()[-1] == "next: run it again without --dry-run to embed them"
 
 
-def test_what_is_embedded_already_is_not_counted_and_the_store_stays_as_it_is(store, tmp_path):
+def test_embedded_parts_are_not_counted_and_the_store_stays_unchanged(store, tmp_path):
     first, *_ = write_shards(tmp_path / "in")
     embed(store, first)
     before = files_of(store)
@@ -100,7 +100,7 @@ def test_shards_that_are_not_opened_are_estimated_by_their_bytes(store, tmp_path
 
 
 def test_shards_whose_parts_would_have_the_same_name_are_all_counted(store, tmp_path, monkeypatch):
-    monkeypatch.setattr("cpp_pipe.stages.sources.shards.NAME_DIGITS", 0, raising=False)
+    monkeypatch.setattr("cpp_pipe.stages.sources.shards.NAME_DIGITS", 0)
     named = []
     for number, size in enumerate((10, 20, 30)):
         folder = tmp_path / str(number)
@@ -108,14 +108,14 @@ def test_shards_whose_parts_would_have_the_same_name_are_all_counted(store, tmp_
     assert dry(store, *named)[0].startswith("to embed: 60 images in 3 shards, ")
 
 
-def test_img2datasets_counts_are_believed_for_shards_that_are_not_opened(store, tmp_path):
+def test_counts_of_img2dataset_are_used_for_shards_that_are_not_opened(store, tmp_path):
     for path in write_shards(tmp_path / "in", shards=12, size=10):
         path.with_name(f"{path.stem}_stats.json").write_text('{"successes": 10}')
     (line, *_) = dry(store, "--shards", tmp_path / "in")
     assert line.startswith("to embed: 120 images in 12 shards, ")
 
 
-def test_the_bytes_of_the_store_are_about_those_that_it_gets(store, tmp_path):
+def test_the_forecast_of_bytes_is_about_right(store, tmp_path):
     write_shards(tmp_path / "in", shards=3, size=60)
     found = forecast(plan_of(Store(tmp_path / "other"), tmp_path / "in"))
     embed(store, tmp_path / "in")
@@ -157,7 +157,7 @@ def predicted(*, images: int, model: str = "ViT-L-14", **measured) -> Forecast:
     )
 
 
-def test_hours_of_a_large_model_on_a_cpu_come_with_a_model_that_takes_a_tenth():
+def test_hours_of_a_large_model_on_a_cpu_come_with_advice():
     *_, time, advice = predicted(images=36_000).lines()
     assert time == "time: about 10 hours on this machine"
     assert advice == (
@@ -211,11 +211,11 @@ def waiting(
 
 
 def words_of(stream: io.StringIO) -> list[str]:
-    """The lines that are no counts."""
+    """The lines without counts."""
     return [line for line in stream.getvalue().splitlines() if "%)" not in line]
 
 
-def test_a_long_embedding_is_announced_once_each_core_has_ended_a_batch():
+def test_a_long_embedding_is_announced_after_a_batch_on_each_core():
     clock = Clock()
     progress, stream = waiting("ViT-L-14", clock)
     progress.start("embed", 0, "images")
@@ -233,7 +233,7 @@ def test_a_long_embedding_is_announced_once_each_core_has_ended_a_batch():
     assert len(words_of(stream)) == 2
 
 
-def test_half_an_hour_is_not_announced_nor_what_others_share():
+def test_a_short_or_shared_embedding_is_not_announced():
     for total, machines in ((1_700, 1), (36_000, 40)):
         clock = Clock()
         progress, stream = waiting("ViT-L-14", clock, machines=machines)

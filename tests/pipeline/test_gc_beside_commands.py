@@ -1,4 +1,4 @@
-"""`gc` at the worst moment of another command: what that has found or made stays."""
+"""`gc` at the worst moment of another command keeps what that command found or made."""
 
 import itertools
 import shutil
@@ -68,7 +68,7 @@ def test_gc_keeps_what_another_command_has_just_made(store: Store):
     job, lines = quantizer_job(store), []
 
     def collect_now(line: str) -> None:
-        """Runs gc at each line that is printed, the last of which follows the publishing."""
+        """Runs gc at each printed line; the last one follows publishing."""
         with pytest.raises(StoreError, match="another command is writing"):
             collect(store)
         lines.append(line)
@@ -112,7 +112,7 @@ def test_a_run_cannot_refer_to_what_gc_has_just_removed(store: Store):
 
 
 def test_a_run_refers_to_a_version_under_the_lock_of_gc(store: Store):
-    """Another command holds the run's record, so that `refer` waits after it found the version."""
+    """Another command holds the run's record, so `refer` waits after it found the version."""
     made = make(store, quantizer_job(store))
     store.runs.update("mine", versions={SLOT: None})
     lock = store.runs.path("other").with_name("lock")
@@ -127,7 +127,7 @@ def test_a_run_refers_to_a_version_under_the_lock_of_gc(store: Store):
 
 
 @pytest.mark.parametrize("nested", [False, True])
-def test_gc_leaves_what_another_command_writes_into_the_folder_of_the_store(
+def test_gc_keeps_what_another_command_writes_into_the_store(
     tmp_path: Path, store: Store, nested: bool
 ):
     """Reports, tables and copied shards are written without the lock that gc takes."""
@@ -145,9 +145,7 @@ def test_gc_leaves_what_another_command_writes_into_the_folder_of_the_store(
     assert (root / "kept" / "000.tar").read_bytes() == b"half"
 
 
-def test_gc_removes_what_a_killed_process_left_in_the_folder_of_the_store(
-    tmp_path: Path, store: Store
-):
+def test_gc_removes_leftovers_of_a_killed_process(tmp_path: Path, store: Store):
     made = make(store, quantizer_job(store))
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
@@ -168,7 +166,7 @@ def _is_free(store: Store) -> bool:
 
 
 def test_gc_can_list_while_parts_are_made_and_removed(store: Store):
-    """A folder that was gone before it was listed ended the command."""
+    """A folder that vanished before it was listed used to end the command."""
     made = make(store, quantizer_job(store))
     parts, is_done = Path(str(made.folder)) / "parts", threading.Event()
 

@@ -1,4 +1,4 @@
-"""Every command with hostile values of every flag: never a traceback, and it ends."""
+"""Every command with hostile values of every flag ends, and without a traceback."""
 
 import shutil
 import signal
@@ -20,7 +20,7 @@ from cpp_pipe.pipeline.commands.app import COMMANDS, app
 
 from ..rights import file_modes_hold
 from ..stages.shards import digit_sample
-from .hostile import flags_of, hostile_files, values_for, words_of
+from .hostile_values import flags_of, hostile_files, values_for, words_of
 from .whole_store import MODEL, copy_of, make_whole_store
 
 SECONDS = 60
@@ -29,7 +29,7 @@ SECONDS = 60
 
 @dataclass(frozen=True)
 class Place:
-    """A folder with a store that holds everything, inputs, and hostile files."""
+    """A folder with a whole store, inputs and hostile files."""
 
     root: Path
     store: Path
@@ -39,7 +39,7 @@ class Place:
     """Taken, so that a server ends."""
 
     def values(self, command: str, store: Path) -> Mapping[str, list[str]]:
-        """Values, by the name of the flag, with which a command works or ends soon."""
+        """Values by flag with which a command works or ends soon."""
         out = str(store.parent / "out")
         values: Mapping[str, dict[str, list[str]]] = {
             "run": {"shards": [str(self.shards)], "run": ["default"], **MODEL,
@@ -99,7 +99,7 @@ def end(number: int, frame: object) -> None:
 
 
 def try_command(place: Place, command: str, changed: Mapping[str, list[str]]) -> None:
-    """Runs a command on a store of its own; how it ends must be documented."""
+    """Runs a command on a store of its own; its exit code must be documented."""
     work = place.root / "work"
     shutil.rmtree(work, ignore_errors=True)
     store = copy_of(place.store, work)
@@ -127,8 +127,8 @@ def try_command(place: Place, command: str, changed: Mapping[str, list[str]]) ->
     assert "Traceback" not in result.stderr
 
 
-def test_a_command_without_odd_values_works_or_says_why(place):
-    """Else the values below would not be looked at."""
+def test_a_command_without_odd_values_works_or_is_refused(place):
+    """Otherwise the commands below would fail before they read the values."""
     for command in COMMANDS:
         if command != "demo":
             try_command(place, command, {})

@@ -1,4 +1,4 @@
-"""The Python API given what it does not expect: it works, or raises one error that says why."""
+"""The Python API with hostile values works, or raises one error that says why."""
 
 import io
 import traceback
@@ -85,7 +85,7 @@ ANYTHING: Mapping[str, Any] = {
 
 
 def made(name: str) -> Any:
-    """A value by its name; what can be used up is made each time."""
+    """A value by its name; iterators are made for each call."""
     if name == "a truncated image":
         file = io.BytesIO()
         Image.effect_noise((64, 64), 50).save(file, "PNG")
@@ -97,7 +97,7 @@ _BUILTINS = (ValueError, TypeError, OSError, ArithmeticError, LookupError)
 
 
 def failures(calls: Mapping[str, Callable[[], Any]], *words: str) -> dict[str, str]:
-    """What is wrong with the errors of calls; each must be ours, a builtin too, and one line.
+    """The invalid errors of calls; each must be ours, a builtin too, and one line.
 
     One of the words says which argument is wrong.
     """

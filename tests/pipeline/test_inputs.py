@@ -55,7 +55,7 @@ def rows(artifact: Artifact) -> dict[str, dict]:
 
 
 def images_of(store: Path, run: str = "default") -> dict[str, bytes]:
-    """The bytes of every row's image, as they are found again."""
+    """The bytes of every row's image."""
     opened = Run.open(store, run)
     artifact = opened.artifact("embeddings")
     sources = opened.record.sources
@@ -179,7 +179,7 @@ def test_two_folders_are_one_run_and_a_folder_in_a_folder_is_refused(store, tmp_
 
 
 def test_sources_whose_identities_begin_alike_are_all_read_once(store, tmp_path, monkeypatch):
-    monkeypatch.setattr("cpp_pipe.stages.sources.shards.NAME_DIGITS", 1, raising=False)
+    monkeypatch.setattr("cpp_pipe.stages.sources.shards.NAME_DIGITS", 1)
     named = []
     for n in range(17):  # there are 16 digits, so that at least two share theirs
         (tmp_path / str(n)).mkdir()
@@ -201,7 +201,7 @@ def test_sources_whose_identities_begin_alike_are_all_read_once(store, tmp_path,
 
 
 def test_imported_files_whose_identities_begin_alike_are_all_read(store, tmp_path, monkeypatch):
-    monkeypatch.setattr("cpp_pipe.stages.sources.shards.NAME_DIGITS", 1, raising=False)
+    monkeypatch.setattr("cpp_pipe.stages.sources.shards.NAME_DIGITS", 1)
     files = [tmp_path / str(n) / "a.npy" for n in range(17)]
     for n, file in enumerate(files):
         file.parent.mkdir()
@@ -402,7 +402,7 @@ def test_differing_counts_of_img2dataset_are_reported_and_kept(store, tmp_path):
 
 
 def test_a_tar_shard_keeps_its_version(store, tmp_path):
-    """Spelt out, so that no change of code gives the same shard another version unseen."""
+    """The version is spelt out, so that no change of code changes it unnoticed."""
     (path,) = write_shards(tmp_path / "in", shards=1, size=3)
     embed(store, path)
     content = path.read_bytes()
@@ -467,7 +467,7 @@ def test_a_config_may_name_folders_and_tables(store, tmp_path, photos):
 
 
 @pytest.mark.parametrize(
-    ("asked", "says"),
+    ("asked", "message"),
     [
         ("embed --shards photos", "--images 'photos'"),
         ("embed --shards photos/7", "--images 'photos/7'"),
@@ -501,7 +501,9 @@ def test_a_config_may_name_folders_and_tables(store, tmp_path, photos):
         ("embed", "--images FOLDER"),
     ],
 )
-def test_an_input_of_another_kind_names_the_right_flag(store, tmp_path, monkeypatch, asked, says):
+def test_an_input_of_another_kind_names_the_right_flag(
+    store, tmp_path, monkeypatch, asked, message
+):
     write_image(tmp_path / "photos" / "7" / "picture.png")
     write_shards(tmp_path / "shards", shards=1, size=1)
     write_table(tmp_path / "tables" / "a.parquet", {"jpg": [png(0)]})
@@ -509,5 +511,5 @@ def test_an_input_of_another_kind_names_the_right_flag(store, tmp_path, monkeypa
     np.save(tmp_path / "vectors" / "a.npy", np.eye(3, dtype=np.float32))
     monkeypatch.chdir(tmp_path)
     line = fail(store, *asked.split())
-    assert says in line.replace(f"{tmp_path}/", "")
+    assert message in line.replace(f"{tmp_path}/", "")
     assert not (store / "embeddings").exists()

@@ -1,4 +1,4 @@
-"""`kill -9` in the middle, the same command again: the same content as an undisturbed run."""
+"""After `kill -9` the same command gives the same content as an undisturbed run."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ _PATIENCE_SECONDS = 240
 
 
 def kill_when(is_time: Callable[[], bool], store: Path, *words: str | Path) -> None:
-    """Begins a command, and kills it, with no chance to clean up, as soon as something is seen."""
+    """Starts a command, and kills it without any cleanup as soon as a condition holds."""
     with fork(*words, "--store", store) as process:
         began = time.monotonic()
         while not is_time():
@@ -51,9 +51,9 @@ def test_a_killed_embed_ends_with_the_same_content(tmp_path):
 def test_random_kills_lose_and_mix_nothing(tmp_path):
     chaos = Chaos.prepare(tmp_path, shards=8)
     rounds = list(chaos.rounds(3, seed=0))
-    assert all(one.is_equal for one in rounds)
-    assert [one.lost for one in rounds] == [0, 0, 0]
-    assert any(one.kills for one in rounds)
+    assert all(each.is_equal for each in rounds)
+    assert [each.lost for each in rounds] == [0, 0, 0]
+    assert any(each.kills for each in rounds)
 
 
 def test_a_killed_training_ends_with_the_same_content(tmp_path):

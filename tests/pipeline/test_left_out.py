@@ -1,4 +1,4 @@
-"""Every file that a user has is embedded, skipped with a reason, or counted as left out."""
+"""Every file of a folder is embedded, skipped with a reason, or counted as left out."""
 
 import io
 import re
@@ -36,7 +36,7 @@ def as_format(number: int, kind: str) -> bytes:
 
 @pytest.fixture
 def mixed(tmp_path) -> Path:
-    """What a folder of a phone looks like."""
+    """A folder as phones write it."""
     folder = tmp_path / "phone"
     write_image(folder / "a.png", 0)
     write_image(folder / "trip" / "without_suffix", 1)
@@ -62,7 +62,7 @@ def test_a_mixed_folder_is_accounted_for(tmp_path, mixed):
     assert "nothing to do" in again.err and LEFT_OUT in again.out
 
 
-def test_packing_a_mixed_folder_leaves_out_the_same_and_gives_the_same(tmp_path, mixed):
+def test_packing_a_mixed_folder_leaves_out_the_same_files(tmp_path, mixed):
     done = call(None, "pack", mixed, tmp_path / "shards")
     assert done.code == 0
     assert "seen 9 = packed 9 + skipped 0" in done.out and LEFT_OUT in done.out
@@ -144,7 +144,7 @@ def test_other_members_of_a_shard_are_counted(tmp_path):
 
 
 def without_extras(store: Path, *words: str | Path) -> str:
-    """What a command prints where the extras are not installed."""
+    """The output of a command where the extras are not installed."""
     absent, wide = ["pillow_heif", "rawpy"], {"COLUMNS": "1000"}
     with fork(*words, "--store", store, absent=absent, env=wide) as process:
         code, out, err = process.finish()
@@ -194,7 +194,7 @@ def test_files_beside_shards_are_counted_but_not_their_tables(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("names", "says"),
+    ("names", "message"),
     [
         ((), "hold no image: name a folder of files that end in .jpg"),
         (("a.mov", "b.mov", "c.txt"), "hold no image, but 2 .mov, 1 .txt: name a folder"),
@@ -202,7 +202,7 @@ def test_files_beside_shards_are_counted_but_not_their_tables(tmp_path):
     ],
 )
 @pytest.mark.parametrize("command", ["embed", "run", "pack"])
-def test_a_folder_without_images_says_what_it_holds(tmp_path, names, says, command):
+def test_a_folder_without_images_says_what_it_holds(tmp_path, names, message, command):
     folder = tmp_path / "folder"
     folder.mkdir()
     for name in names:
@@ -213,7 +213,7 @@ def test_a_folder_without_images_says_what_it_holds(tmp_path, names, says, comma
         line = done.err
     else:
         line = fail(tmp_path / "store", command, "--images", folder, *DIGITS)
-    assert says in re.sub(r"\s+", " ", line)
+    assert message in re.sub(r"\s+", " ", line)
 
 
 def test_the_line_names_few_suffixes_and_counts_all():
@@ -225,7 +225,7 @@ def test_the_line_names_few_suffixes_and_counts_all():
 
 @pytest.mark.skipif(find_spec("rawpy") is None, reason="rawpy is absent: pip install rawpy")
 @pytest.mark.parametrize("flag", ["--images", "--shards"])
-def test_after_their_extras_are_installed_raw_files_are_embedded_beside_heic(tmp_path, flag):
+def test_raw_and_heic_files_are_embedded_once_extras_are_installed(tmp_path, flag):
     named, store = tmp_path / "in", tmp_path / "store"
     named.mkdir()
     files = {"a.png": png(0), "b.dng": dng(jpeg((200, 40, 90))), "c.NEF": dng(jpeg((1, 99, 9))),

@@ -1,4 +1,4 @@
-"""Inputs that are named through symbolic links: the file that is read is the one that was named."""
+"""Inputs named through symbolic links: the named file is the one that is read."""
 
 import os
 import shutil
@@ -46,14 +46,14 @@ def keys(store: Path) -> list[str]:
     return sorted(Run.open(store).artifact("embeddings").column("key"))
 
 
-def test_images_behind_a_link_and_its_parent_are_those_that_were_named(folder: Path):
+def test_images_behind_a_link_and_dots_are_the_named_ones(folder: Path):
     write_image(folder / "far" / "photos" / "named.png", 1)
     write_image(folder / "here" / "photos" / "other.png", 2)
     succeed(folder / "store", "embed", "--images", "link/../photos", *DIGITS)
     assert keys(folder / "store") == ["named.png"]
 
 
-def test_shards_behind_a_link_and_its_parent_are_those_that_were_named(folder: Path):
+def test_shards_behind_a_link_and_dots_are_the_named_ones(folder: Path):
     write_shards(folder / "far" / "shards", shards=2, size=2)
     write_shards(folder / "here" / "shards", shards=2, size=3, first=50)
     embed(folder / "store", "link/../shards/{000..001}.tar")
@@ -64,7 +64,7 @@ def test_shards_behind_a_link_and_its_parent_are_those_that_were_named(folder: P
     assert len(keys(folder / "store")) == 4
 
 
-def test_a_folder_is_called_as_it_is_named_or_as_the_folder_that_dots_lead_to(folder: Path):
+def test_a_folder_has_its_own_name_even_if_named_by_dots(folder: Path):
     assert shard_name(Path("link"), "") == "link"
     assert shard_name(Path("link/.."), "a/b") == "far/a/b"
     assert shard_name(Path("link/../.."), "") == folder.name
@@ -96,7 +96,7 @@ def test_a_named_input_means_the_same_in_every_folder(folder: Path, named: str, 
 
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.sampled_from(["below", "link", "..", ".", "far", "here", ""]), max_size=8))
-def test_an_absolute_path_leads_where_the_path_leads(tmp_path_factory, names: list[str]):
+def test_an_absolute_path_leads_to_the_same_file(tmp_path_factory, names: list[str]):
     top = tmp_path_factory.getbasetemp() / "linked"
     if not top.exists():
         write_folder(top / "here" / "below", 1)
@@ -113,7 +113,7 @@ def test_an_absolute_path_leads_where_the_path_leads(tmp_path_factory, names: li
 
 
 def as_a_hub_keeps_them(folder: Path, files: list[Path]) -> Path:
-    """A folder of links under the names of files, which lie elsewhere under their digests."""
+    """A folder of links with the names of files, which lie elsewhere under their digests."""
     blobs, links = folder / "blobs", folder / "snapshot"
     blobs.mkdir()
     links.mkdir()
@@ -124,7 +124,7 @@ def as_a_hub_keeps_them(folder: Path, files: list[Path]) -> Path:
 
 
 def images_of(store: Path) -> dict[str, bytes]:
-    """The bytes of every row's image, as they are found again."""
+    """The bytes of every row's image."""
     run = Run.open(store)
     artifact = run.artifact("embeddings")
     sources = run.record.sources
@@ -132,7 +132,7 @@ def images_of(store: Path) -> dict[str, bytes]:
 
 
 def test_shards_that_are_links_to_files_of_other_names_are_found_again(tmp_path: Path):
-    """So huggingface_hub keeps what it downloads."""
+    """huggingface_hub stores its downloads like this."""
     links = as_a_hub_keeps_them(tmp_path, write_shards(tmp_path / "in", shards=2, size=5))
     store = tmp_path / "store"
     embed(store, links)
@@ -171,7 +171,7 @@ def test_images_that_a_linked_table_names_are_found_again(tmp_path: Path):
 
 
 def linked(folder: Path, file: Path) -> Path:
-    """A link under the name of a file, which lies elsewhere under its digest."""
+    """A link with the name of a file, which lies elsewhere under its digest."""
     return as_a_hub_keeps_them(folder, [file]) / file.name
 
 
@@ -186,8 +186,8 @@ def test_weights_that_are_a_link_to_a_file_of_another_name_are_read(tmp_path: Pa
     assert "nothing to do" in succeed(store, "embed").err
 
 
-def test_a_link_to_weights_with_a_suffix_of_their_own_is_followed(tmp_path: Path):
-    """So that embeddings that were made through such a link keep their version."""
+def test_a_link_to_weights_with_a_suffix_is_followed(tmp_path: Path):
+    """Embeddings that were made through such a link keep their version."""
     shutil.copy(CONFIGS / "digits-clip.safetensors", tmp_path / "v2.safetensors")
     (tmp_path / "newest.safetensors").symlink_to("v2.safetensors")
     named = absolute_file(str(tmp_path / "newest.safetensors"))

@@ -1,4 +1,4 @@
-"""What users' files and shells hold: byte order marks, ~, long texts, gaps, numbers of NumPy."""
+"""Odd input of files and shells: byte order marks, ~, long texts, gaps, numbers of NumPy."""
 
 import io
 import os
@@ -50,7 +50,7 @@ def test_a_byte_order_mark_belongs_to_no_key_pattern_phrase_or_label(store, tmp_
 
 
 @pytest.mark.parametrize("gap", ["", "  ", None, float("nan")])
-def test_a_gap_among_labels_is_no_class(store, tmp_path, gap):
+def test_a_gap_in_a_label_table_is_no_class(store, tmp_path, gap):
     embeddings = Run.open(store).artifact("embeddings")
     keys = embeddings.column("key")
     table = tmp_path / "labels.parquet"
@@ -72,12 +72,12 @@ def test_a_quoted_tilde_is_the_home_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["word " * 200, "{" + ",".join(map(str, range(300))) + "}", "\0"])
-def test_words_may_be_longer_than_the_name_of_a_file(text):
+def test_a_text_may_be_longer_than_a_file_name(text):
     assert unlike_example(text).kind == "text"
 
 
 @pytest.mark.parametrize("n", [np.int64(3), np.uint8(3), 3])
-def test_numbers_of_numpy_are_numbers(store, n):
+def test_search_takes_numbers_of_numpy(store, n):
     run = Run.open(store)
     key = run.artifact("embeddings").column("key")[0]
     clusters: Any = [np.int32(0), 1, 2]
@@ -110,30 +110,20 @@ def test_an_empty_token_is_refused(store):
     assert "--token must not be empty" in fail(store, "serve", "--token", "", "--no-make")
 
 
-def test_equal_rows_have_no_curve_to_speak_of(tmp_path):
+def test_select_k_works_on_equal_rows(tmp_path):
     np.savez(tmp_path / "rows.npz", x=np.ones((40, 16), np.float32))
     succeed(tmp_path / "store", "import", tmp_path / "rows.npz", "--model", "ViT-B-32")
     ran = succeed(tmp_path / "store", "select-k")
     assert "0.0% shorter" in ran.out
 
 
-def test_an_import_that_skips_too_much_fails(tmp_path):
-    x = np.ones((10, 4), np.float32)
-    x[:3] = np.nan
-    np.savez(tmp_path / "rows.npz", x=x)
-    words = ["import", str(tmp_path / "rows.npz"), "--model", "ViT-B-32"]
-    assert "3 of 10 samples (30.0%) were skipped" in fail(tmp_path / "store", *words)
-    ran = succeed(tmp_path / "store", *words, "--max-skipped", "0.3")
-    assert "1 of 1 part is there already" in ran.err
-
-
-def test_an_export_is_what_its_name_says(store, tmp_path):
+def test_the_suffix_of_an_export_must_be_its_format(store, tmp_path):
     line = fail(store, "export", "parquet", "--out", tmp_path / "rows.csv")
     assert "--out must end in .parquet" in line
     assert not any(tmp_path.iterdir())
 
 
-def test_a_device_is_not_replaced_and_a_link_stays_a_link(store, tmp_path):
+def test_an_export_keeps_links_and_refuses_devices(store, tmp_path):
     os.mkfifo(tmp_path / "pipe.parquet")
     assert "a device or a pipe" in fail(
         store, "export", "parquet", "--out", tmp_path / "pipe.parquet"

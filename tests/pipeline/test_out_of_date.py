@@ -1,4 +1,4 @@
-"""What is out of date is called so by every face, whatever slot it is in and whatever changed."""
+"""Commands, page, report and Python report every artifact that is out of date."""
 
 import json
 import shutil
@@ -67,7 +67,7 @@ def whole(tmp_path_factory, copy_of_run) -> Path:
 
 @pytest.fixture(params=CHANGES)
 def changed(request, whole, tmp_path, digit_shards) -> tuple[Path, set[str]]:
-    """A copy of the store after a change, and what is out of date in it."""
+    """A copy of the store after a change, and the slots that are out of date in it."""
     words, stale = CHANGES[request.param]
     store = tmp_path / "artifacts"
     shutil.copytree(whole, store, symlinks=True)
@@ -78,7 +78,7 @@ def changed(request, whole, tmp_path, digit_shards) -> tuple[Path, set[str]]:
     return store, stale
 
 
-def test_everything_is_current_where_nothing_changed(whole):
+def test_everything_is_current_if_nothing_changed(whole):
     run = Run.open(whole)
     assert run.slots.stale() == []
     assert {"captions", "k_curve", "projection", "duplicates", "index/features"} <= set(
@@ -86,7 +86,7 @@ def test_everything_is_current_where_nothing_changed(whole):
     )
 
 
-def test_every_face_names_what_is_out_of_date(changed):
+def test_commands_page_report_and_python_name_what_is_out_of_date(changed):
     store, stale = changed
     run = Run.open(store)
     assert set(run.slots.stale()) == stale
@@ -121,8 +121,8 @@ def test_every_face_names_what_is_out_of_date(changed):
         assert ("captions" in read_contents(run).absences) == ("captions" in stale)
 
     # Python.
-    run, said = Run.open(store), []
-    run.report = said.append
+    run, lines = Run.open(store), []
+    run.report = lines.append
     if "features" in stale:
         with pytest.raises(MissingError, match="features are out of date: run `cpp-pipe project"):
             run.search(key=run.artifact("embeddings").column("key")[0])
@@ -133,13 +133,13 @@ def test_every_face_names_what_is_out_of_date(changed):
         hits = run.search(key=run.artifact("embeddings").column("key")[0])
         assert all((hit.caption is None) == ("captions" in stale) for hit in hits)
         names = {"assignments": "clusters", "captions": "captions"}
-        assert [line.split()[0] for line in said] == [
+        assert [line.split()[0] for line in lines] == [
             noun for slot, noun in names.items() if slot in stale
         ]
 
 
 @pytest.mark.parametrize("command", ["search", "export", "clusters", "outliers", "report"])
-def test_every_command_says_what_it_leaves_out(changed, tmp_path, command):
+def test_every_command_reports_what_it_leaves_out_as_out_of_date(changed, tmp_path, command):
     store, _ = changed
     flags = {
         "search": ("--text", "seven"),
@@ -155,7 +155,7 @@ def test_every_command_says_what_it_leaves_out(changed, tmp_path, command):
         assert (f"{sentence} --store {store}`" in done.err) == (slot in stale), done.err
 
 
-def test_the_command_that_is_named_makes_it_current_again(changed):
+def test_the_named_command_makes_it_current_again(changed):
     store, _ = changed
     text = ""
     for _ in range(12):

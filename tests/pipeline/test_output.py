@@ -1,4 +1,4 @@
-"""What commands print: tables that fit, JSON alone on stdout, and what comes next."""
+"""The output of commands: tables that fit, JSON alone on stdout, and the next command."""
 
 import json
 import shlex
@@ -60,13 +60,13 @@ def test_tables_fit_80_columns(store, words, monkeypatch):
     "words",
     [("skipped",), ("search", "--text", "seven", "-n", "40"), ("duplicates", "--above", "0.99")],
 )
-def test_a_pipe_gets_keys_whole(store, words, monkeypatch):
+def test_keys_in_a_pipe_are_not_cut(store, words, monkeypatch):
     monkeypatch.setenv("COLUMNS", "")
     lines = body(succeed(store, *words).out)
     assert any(LONG in line for line in lines) and not any("…" in line for line in lines)
 
 
-def test_json_keeps_names_whole_and_stdout_for_itself(store):
+def test_json_does_not_cut_names_and_is_alone_on_stdout(store):
     done = succeed(store, "search", "--text", "seven", "-n", "40", "--json")
     assert any(hit["key"].startswith(LONG) for hit in json.loads(done.out))
     assert "next: cpp-pipe search --key" in done.err
@@ -75,7 +75,7 @@ def test_json_keeps_names_whole_and_stdout_for_itself(store):
 @pytest.mark.parametrize(
     "words", ["status", "clusters", "skipped", "duplicates", "outliers", "eval"]
 )
-def test_json_is_indented_alike(store, words, tmp_path):
+def test_json_of_all_commands_has_one_indentation(store, words, tmp_path):
     labels = tmp_path / "labels.csv"
     labels.write_text("key,label\n" + "".join(f"{LONG}{n:02d},{n % 2}\n" for n in range(30)))
     flags = ("--labels", labels) if words == "eval" else ()
@@ -105,7 +105,7 @@ def test_the_widest_names_are_cut_first_and_numbers_never(capsys, monkeypatch):
 # What comes next.
 
 
-def test_a_command_of_the_next_step_can_be_typed_as_it_stands(store, monkeypatch):
+def test_the_next_command_can_be_typed_as_printed(store, monkeypatch):
     common = Common(store=str(store), run="my-run")
     line = command_line(common, "search", "--text", "a red car")
     assert line == f"cpp-pipe search --text 'a red car' --run my-run --store '{store}'"
@@ -140,7 +140,7 @@ def test_a_command_of_the_next_step_can_be_typed_as_it_stands(store, monkeypatch
         (("map", "--method", "pca"), "serve"),
     ],
 )
-def test_every_command_says_what_comes_next_for_its_store(store, words, step):
+def test_every_command_prints_the_next_command_for_its_store(store, words, step):
     lines = succeed(store, *words).out.splitlines()
     first = next(line for line in lines if line.startswith("next: "))
     assert first.startswith(f"next: cpp-pipe {step}")
@@ -156,7 +156,7 @@ def test_every_command_says_what_comes_next_for_its_store(store, words, step):
         (("sample", "-n", "5"), "sample -n 5"),
     ],
 )
-def test_what_comes_next_sees_the_same_images(store, tmp_path, monkeypatch, words, step):
+def test_the_next_command_keeps_the_filters_of_images(store, tmp_path, monkeypatch, words, step):
     monkeypatch.chdir(tmp_path)
     narrow = ("--edits", "open", "--where", "width > 0")
     out = succeed(store, *words, *narrow).out
@@ -165,14 +165,14 @@ def test_what_comes_next_sees_the_same_images(store, tmp_path, monkeypatch, word
     assert "--edits open --where 'width > 0'" in line
 
 
-def test_a_result_lies_where_it_is_said_to(store):
+def test_a_printed_result_exists(store):
     for words in (("project",), ("assign", "--k", "4"), ("duplicates", "--above", "0.99")):
         out = succeed(store, *words).out
         path = next(line for line in out.splitlines() if line.startswith("result: "))
         assert Path(path.removeprefix("result: ")).exists()
 
 
-def test_what_was_curated_is_embedded_as_a_run_of_its_own(store, tmp_path):
+def test_the_next_command_embeds_curated_shards_as_a_new_run(store, tmp_path):
     out = tmp_path / "my shards"
     done = succeed(store, "curate", "--out", out, "--run", "default")
     step = shlex.split(done.out.splitlines()[-1].removeprefix("next: "))
@@ -195,7 +195,7 @@ def test_clusters_lists_all_of_them_the_largest_first(store):
     assert lines[-1] == "32 images in 4 clusters"
 
 
-def test_clusters_can_be_sorted_and_cut(store):
+def test_clusters_can_be_sorted_and_limited(store):
     by_id = json.loads(succeed(store, "clusters", "--sort", "id", "--json").out)
     assert [row["cluster"] for row in by_id] == [0, 1, 2, 3]
     least = json.loads(succeed(store, "clusters", "--sort", "confidence", "-n", "2", "--json").out)
@@ -207,7 +207,9 @@ def test_clusters_can_be_sorted_and_cut(store):
 
 def test_the_confidence_of_a_cluster_is_the_mean_of_its_rows(store):
     opened = Store(store)
-    assignments = next(one for one in opened.artifacts() if one.kind.name == "assignments")
+    assignments = next(
+        artifact for artifact in opened.artifacts() if artifact.kind.name == "assignments"
+    )
     rows = json.loads(succeed(store, "clusters", "--json").out)
     pairs = list(zip(assignments.column("cluster"), assignments.column("confidence"), strict=True))
     for row in rows:
@@ -235,7 +237,7 @@ def test_skipped_counts_reasons_and_lists_every_sample(store):
     }
 
 
-def test_skipped_can_be_cut_and_asked_for_one_reason(store):
+def test_skipped_can_be_limited_and_filtered_by_reason(store):
     out = succeed(store, "skipped", "-n", "1").out
     assert "and 1 more" in out
     found = json.loads(succeed(store, "skipped", "--reason", "unsupported", "--json").out)
@@ -243,7 +245,7 @@ def test_skipped_can_be_cut_and_asked_for_one_reason(store):
     assert "the reasons are: " in fail(store, "skipped", "--reason", "nonesuch")
 
 
-def test_nothing_skipped_is_no_table(tmp_path, digit_shards):
+def test_no_table_is_printed_if_nothing_was_skipped(tmp_path, digit_shards):
     embed(tmp_path / "store", digit_shards)
     assert body(succeed(tmp_path / "store", "skipped").out) == ["skipped 0 of 60 samples"]
 
@@ -298,7 +300,7 @@ def test_a_failed_command_leaves_no_run_that_others_work_on(tmp_path, digit_shar
     assert find_run(Store(store), None) == "holidays"
 
 
-def test_a_store_or_a_run_that_is_not_there_is_an_error(tmp_path, digit_shards):
+def test_a_missing_store_or_run_is_an_error(tmp_path, digit_shards):
     for command in ("verify", "gc"):
         assert "there is no store" in fail(tmp_path / "none", command)
     embed(tmp_path / "store", digit_shards / "000.tar")
@@ -307,7 +309,7 @@ def test_a_store_or_a_run_that_is_not_there_is_an_error(tmp_path, digit_shards):
     assert "there is no store" in fail(tmp_path / "none", "status", "--run", "nope")
 
 
-def test_a_file_or_folder_in_the_way_is_one_line(tmp_path, digit_shards):
+def test_a_file_or_folder_in_the_way_is_one_line_of_error(tmp_path, digit_shards):
     file = tmp_path / "file"
     file.write_text("mine")
     line = fail(file, "embed", digit_shards, "--model", "digits-clip", "--pretrained", "shipped")

@@ -1,4 +1,4 @@
-"""Parts made beside one another: begun in turn, ended together."""
+"""Parts made at the same time: begun in order, ended together."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ from cpp_pipe.store import ShardError
 
 
 def record_of(part) -> Any:
-    """What stands for the record of a part: its name."""
+    """A stand-in for the record of a part: its name."""
     return part.name
 
 
@@ -23,7 +23,7 @@ def parts(count):
 
 
 class Counts:
-    """How many parts are in work, and the most at once."""
+    """How many parts run now, and the most at once."""
 
     def __init__(self):
         self.lock = threading.Lock()
@@ -42,7 +42,7 @@ class Counts:
             self.now -= 1
 
 
-def test_a_part_that_allows_no_other_is_made_alone():
+def test_parts_that_never_begin_the_next_are_made_one_by_one():
     counts = Counts()
 
     def attempt(part, runtime):
@@ -56,7 +56,7 @@ def test_a_part_that_allows_no_other_is_made_alone():
     assert counts.most == 1
 
 
-def test_parts_begin_in_order_as_each_allows_the_next_and_the_last_knows_it_is_the_last():
+def test_each_part_begins_the_next_in_order_and_the_last_begins_none():
     counts, follows = Counts(), {}
     barrier = threading.Barrier(20, timeout=20)
 
@@ -74,7 +74,7 @@ def test_parts_begin_in_order_as_each_allows_the_next_and_the_last_knows_it_is_t
     assert list(follows.values()) == [(True, True)] * 19 + [(False, False)]
 
 
-def test_the_number_of_parts_in_work_is_bounded():
+def test_the_number_of_parts_that_run_is_bounded():
     counts = Counts()
 
     def attempt(part, runtime):
@@ -88,7 +88,7 @@ def test_the_number_of_parts_in_work_is_bounded():
     assert 1 < counts.most <= 64
 
 
-def test_after_an_error_earlier_parts_are_done_and_later_ones_end():
+def test_after_an_error_earlier_parts_finish_and_later_ones_stop():
     begun, ended = threading.Event(), []
 
     def attempt(part, runtime):
@@ -113,7 +113,7 @@ def test_after_an_error_earlier_parts_are_done_and_later_ones_end():
     assert {"000", "002"} <= set(ended)
 
 
-def test_leaving_early_ends_the_parts_in_work():
+def test_closing_early_stops_the_parts_that_run():
     ended = threading.Event()
 
     def attempt(part, runtime):

@@ -35,7 +35,7 @@ def installed(name: str) -> Any:
         pytest.skip(f"{name} is not installed: pip install {name}")
 
 
-def picture(number: int) -> bytes:
+def image_bytes(number: int) -> bytes:
     buffer = io.BytesIO()
     pixels = np.random.default_rng(number % 12).integers(0, 255, (16, 16), np.uint8)
     Image.fromarray(pixels).save(buffer, "PNG")
@@ -47,7 +47,7 @@ def run(tmp_path_factory) -> Run:
     """Images of a table with gaps, in three clusters, one of which is named; pairs are equal."""
     folder = tmp_path_factory.mktemp("gaps")
     columns = {
-        "image": pa.array([{"bytes": picture(n), "path": None} for n in range(COUNT)]),
+        "image": pa.array([{"bytes": image_bytes(n), "path": None} for n in range(COUNT)]),
         "key": pa.array([f"k{n:02d}" for n in range(COUNT)]),
         "caption": pa.array(CAPTIONS, pa.string()),
         "label": pa.array(LABELS, pa.int64()),
@@ -86,7 +86,7 @@ def test_whole_numbers_stay_whole_where_some_are_missing(run):
     assert kept.tolist() == dropped["cluster"].tolist()
 
 
-def test_a_frame_holds_vectors_and_decisions_where_they_are_asked_for(run):
+def test_a_frame_holds_vectors_and_decisions_on_request(run):
     installed("pandas")
     frame = run.to_pandas(vectors=True, edits="open")
     assert np.array_equal(np.stack(frame["embedding"]), run.to_numpy())
@@ -95,7 +95,7 @@ def test_a_frame_holds_vectors_and_decisions_where_they_are_asked_for(run):
     assert frame["cluster_name"][frame["cluster"] == 0].unique().tolist() == ['null: "yes" & <b>']
 
 
-def test_a_data_set_has_the_images_with_what_is_known_of_them(run, tmp_path, monkeypatch):
+def test_a_data_set_has_the_images_with_their_columns(run, tmp_path, monkeypatch):
     datasets = installed("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     datasets.disable_progress_bars()
@@ -110,10 +110,10 @@ def test_a_data_set_has_the_images_with_what_is_known_of_them(run, tmp_path, mon
     assert found["label"][:] == [clusters[row] for row in rows]
     assert found["tags"][:3] == [[], ["a, b"], ["a, b"]]
     encoded = found.cast_column("image", datasets.Image(decode=False))[0]["image"]["bytes"]
-    assert encoded == picture(0) and found[0]["image"].size == (16, 16)
+    assert encoded == image_bytes(0) and found[0]["image"].size == (16, 16)
 
 
-def test_what_no_data_set_can_be_made_of_is_refused_with_what_to_do(run, tmp_path):
+def test_a_data_set_without_images_is_refused_with_what_to_do(run, tmp_path):
     installed("datasets")
     (tmp_path / "there").mkdir()
     with pytest.raises(ConfigError, match=r"there exists already: name a new folder"):

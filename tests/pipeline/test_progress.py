@@ -1,4 +1,4 @@
-"""Progress: rates by a clock, what the time went to, and workers that are heard while they work."""
+"""Progress: rates, the time spent on each step, and messages of workers."""
 
 import io
 import json
@@ -30,28 +30,14 @@ from cpp_pipe.stages.contract import Progress
 from cpp_pipe.store import ConfigError, MissingError
 
 from ..stages.sources.image_files import write_folder
-
-
-class Clock:
-    """Seconds that pass when one says so."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        """The time."""
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        """Lets time pass."""
-        self.now += seconds
+from .clock import Clock
 
 
 class Terminal(io.StringIO):
     """A stream that is a terminal."""
 
     def isatty(self) -> bool:
-        """It is."""
+        """True."""
         return True
 
 
@@ -86,7 +72,7 @@ def test_the_current_rate_of_a_new_count_is_its_average():
     assert count.snapshot(clock()).per_second_now == count.snapshot(clock()).per_second == 5
 
 
-def test_a_step_every_millisecond_keeps_no_more_marks_than_a_slow_one():
+def test_frequent_steps_keep_few_marks():
     clock = Clock()
     count = Count("embed", 100_000, "images", clock())
     for _ in range(30_000):
@@ -137,7 +123,7 @@ def test_the_line_on_a_terminal_is_wiped_before_a_message(monkeypatch):
     assert drawn.rindex("\x1b[?25h") > drawn.rindex("\x1b[?25l")
 
 
-def test_a_total_that_is_estimated_changes_only_with_a_word():
+def test_large_changes_of_an_estimated_total_are_reported():
     clock, stream = Clock(), io.StringIO()
     progress = shown(JsonLines(stream), clock)
     progress.start("embed", 0, "images")
@@ -147,8 +133,8 @@ def test_a_total_that_is_estimated_changes_only_with_a_word():
         progress.advance(100)
     progress.sum_up({})
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
-    said = [line.get("message", line.get("total")) for line in lines]
-    assert said == [
+    shown_values = [line.get("message", line.get("total")) for line in lines]
+    assert shown_values == [
         1000, 1000, 1000, 1000,
         "embed: about 1,200 images in all, not 1,000", 1200,
         "embed: about 800 images in all, not 1,200", 800, 800,
@@ -157,7 +143,7 @@ def test_a_total_that_is_estimated_changes_only_with_a_word():
     assert [line["is_estimate"] for line in lines if "total" in line] == [True] * 7 + [False]
 
 
-def test_a_count_that_passes_its_estimate_moves_the_total_along():
+def test_a_count_beyond_its_estimated_total_raises_the_total():
     count = Count("embed", 0, "images", 0.0)
     assert count.revise(10) == ""
     count.add(15, 0, "", None, 1.0)
@@ -235,7 +221,7 @@ def test_json_has_no_rate_in_the_first_second():
     assert state["waiting_share"] is None
 
 
-def test_the_end_of_a_run_is_one_table_that_says_what_limits_it():
+def test_a_run_ends_with_one_table_that_names_its_limit():
     clock, stream = Clock(), io.StringIO()
     line = shown(Lines(stream), clock)
     line.start("embed", 900, "images")
@@ -315,7 +301,7 @@ def test_an_unknown_progress_is_refused():
         ({"CI": "false"}, True),
     ],
 )
-def test_a_line_is_redrawn_only_where_that_can_be_seen(monkeypatch, variables, is_live):
+def test_a_line_is_redrawn_only_on_a_terminal(monkeypatch, variables, is_live):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("CI", raising=False)
     for name, value in variables.items():
@@ -366,7 +352,7 @@ def test_a_log_file_has_counts_whatever_is_shown(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["", "folder", "file/below", "pipe", "\0"])
-def test_a_log_file_that_cannot_be_is_one_clear_error(tmp_path, name):
+def test_an_impossible_log_file_is_one_clear_error(tmp_path, name):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("mine")
     os.mkfifo(tmp_path / "pipe")

@@ -1,4 +1,4 @@
-"""The rank of a process counts only where torchrun, or who does its work, has given it."""
+"""The rank of a process is used only if torchrun, or another launcher, has set it."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def _without_torchrun(monkeypatch):
 
 
 @pytest.mark.parametrize("rank", ["", "3", "x"])
-def test_a_rank_of_something_else_neither_stops_nor_silences_a_command(monkeypatch, tmp_path, rank):
+def test_a_rank_without_torchrun_changes_nothing(monkeypatch, tmp_path, rank):
     expected = call(tmp_path / "store", "status")
     monkeypatch.setenv("RANK", rank)
     assert call(tmp_path / "store", "status") == expected
@@ -27,7 +27,7 @@ def test_a_rank_of_something_else_neither_stops_nor_silences_a_command(monkeypat
 @pytest.mark.parametrize(
     "given", [{"TORCHELASTIC_RUN_ID": "none"}, {"MASTER_ADDR": "localhost"}], ids=" ".join
 )
-def test_a_rank_of_torchrun_counts(monkeypatch, given):
+def test_a_rank_set_by_torchrun_is_used(monkeypatch, given):
     for name, value in {"RANK": "3", "WORLD_SIZE": "4", **given}.items():
         monkeypatch.setenv(name, value)
     assert (torchrun.rank(), torchrun.size()) == (3, 4)

@@ -22,7 +22,7 @@ from cpp_pipe.store.paths import StorePath
 from ..buckets import below, new_bucket, s3_server, use_server
 from ..forked import fork
 from ..waiting import wait_until
-from .cli import DIGITS, succeed
+from .cli import DIGITS, contents, succeed
 
 pytestmark = [
     pytest.mark.timeout(900),
@@ -118,12 +118,12 @@ def both(nodes: Nodes, tmp_path_factory: pytest.TempPathFactory) -> Both:
 
 
 def count_parts(root: StorePath) -> int:
-    """How many parts are finished in a bucket."""
+    """The number of finished parts in a bucket."""
     return sum(path.name.endswith(PART_SUFFIX) for path in below(root))
 
 
 def make_rest(store: str | Path, *engine: str) -> str:
-    """Every command from embeddings to an index; what they reported."""
+    """Runs every command from embeddings to an index; returns their reports."""
     commands = (
         ("train", "--set", "train.features=16"),
         ("project",),
@@ -136,14 +136,8 @@ def make_rest(store: str | Path, *engine: str) -> str:
     return "".join(succeed(store, *command, *engine).err for command in commands)
 
 
-def contents(store: Path | str) -> dict[str, str]:
-    """The content digest in each slot."""
-    run = Run.open(store)
-    return {slot: run.artifact(slot).content for slot in run.record.versions}
-
-
 def copied(cache: Path, store: str) -> set[tuple[str, str]]:
-    """The files of rows of which a cache holds at least one, as kinds and roles."""
+    """The kinds and roles of which a cache holds a file of rows."""
     digests = {path.stem for path in cache.glob("files/*/*")}
     run = Run.open(store)
     return {
@@ -154,7 +148,7 @@ def copied(cache: Path, store: str) -> set[tuple[str, str]]:
     }
 
 
-def test_a_cluster_that_loses_a_node_makes_what_one_machine_makes(both: Both):
+def test_a_cluster_that_loses_a_node_gives_the_artifacts_of_one_machine(both: Both):
     made = contents(both.bucket)
     assert made == contents(both.disk)
     assert set(made) == {

@@ -1,4 +1,4 @@
-"""What a terminal, a pipe and a monitor get of every command: widths, JSON lines, a log file."""
+"""The output of every command for a terminal, a pipe and a monitor: widths, JSON, log files."""
 
 import json
 import os
@@ -115,7 +115,7 @@ def test_every_command_is_called_here():
 
 
 @pytest.mark.parametrize("name", [*LONG, "serve"])
-def test_every_command_that_may_work_long_says_where_progress_goes(name):
+def test_every_long_command_has_the_flag_for_progress(name):
     out = " ".join(call(None, name, "--help").out.split())
     assert "--progress" in out and "--log-file" in out
     assert all(mode in out for mode in MODES)
@@ -161,7 +161,7 @@ def check_fields(value: dict, fields: dict) -> None:
 
 
 @pytest.mark.parametrize("name", LONG)
-def test_json_lines_of_every_long_command_obey_one_schema(world, tmp_path, name):
+def test_json_lines_of_every_long_command_follow_one_schema(world, tmp_path, name):
     log = tmp_path / "log.txt"
     done = call(None, *words_of(name, world, tmp_path), "--progress", "json", "--log-file", log)
     assert done.code == 0, done.err
@@ -170,8 +170,10 @@ def test_json_lines_of_every_long_command_obey_one_schema(world, tmp_path, name)
     lines = log.read_text().splitlines()
     stamp = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ")
     assert all(stamp.match(line) for line in lines)
-    told = [json.loads(line)["message"] for line in done.err.splitlines() if '"message"' in line]
-    assert [line for line in told if line not in "\n".join(lines)] == []
+    messages = [
+        json.loads(line)["message"] for line in done.err.splitlines() if '"message"' in line
+    ]
+    assert [line for line in messages if line not in "\n".join(lines)] == []
     if name in ("embed", "train", "curate", "export", "verify", "pack", "report", "run"):
         assert "count" in kinds or "there already" in done.err
 
@@ -212,7 +214,7 @@ def test_no_line_of_a_command_is_wider_than_80_columns(world, tmp_path, name, co
 
 
 def on_a_terminal(words: Sequence[str], columns: int, **variables: str) -> tuple[int, str]:
-    """Runs a command on a terminal; its exit code, and all that it drew."""
+    """Runs a command on a terminal; returns its exit code and all its output."""
     leader, follower = pty.openpty()
     ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     unset = ("CI", "COLUMNS", "NO_COLOR")
@@ -238,7 +240,7 @@ def on_a_terminal(words: Sequence[str], columns: int, **variables: str) -> tuple
 
 
 def rows_of(drawn: str) -> list[str]:
-    """Everything that ever stood on a row of the screen, without colours."""
+    """All texts that were ever on a row of the screen, without colours."""
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn)
     return [row for line in plain.split("\n") for row in line.split("\r") if row.strip()]
 

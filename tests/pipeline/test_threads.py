@@ -1,4 +1,4 @@
-"""Threads: as many as this process may use, in every library, and passive while they wait."""
+"""Every library uses as many threads as this process may; waiting threads are passive."""
 
 import json
 import os
@@ -67,7 +67,7 @@ def test_without_cgroups_there_is_no_quota(tmp_path: Path):
     ("variable", "count"),
     [("3", 3), ("4,2", 4), (" 2 ", 2), ("0", None), ("-1", None), ("", None), ("many", None)],
 )
-def test_the_number_that_the_user_names_counts(
+def test_the_number_of_threads_named_by_the_user_is_used(
     monkeypatch: pytest.MonkeyPatch, variable: str, count: int | None
 ):
     monkeypatch.setenv("OMP_NUM_THREADS", "")
@@ -121,7 +121,7 @@ print(json.dumps(found))
         ({"OPENBLAS_NUM_THREADS": "2"}, "PASSIVE", 2),
     ],
 )
-def test_libraries_whose_threads_sleep_take_that_number_and_others_one(given, policy, spinning):
+def test_libraries_with_sleeping_threads_take_that_number_and_others_one(given, policy, spinning):
     environment = {
         name: value
         for name, value in os.environ.items()

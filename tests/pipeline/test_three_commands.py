@@ -1,4 +1,4 @@
-"""The three commands of the README, in an empty folder, and what stands around them."""
+"""The three commands of the README in an empty folder, and the commands around them."""
 
 import json
 import os
@@ -15,9 +15,9 @@ from .cli import SMALL, body, embed, succeed
 
 
 @pytest.fixture(scope="module")
-def walked(tmp_path_factory, digit_shards):
-    """A store after embed, train and search, and an image that was searched for."""
-    folder = tmp_path_factory.mktemp("walked")
+def searched(tmp_path_factory, digit_shards):
+    """A store after embed, train and search, and the image of the search."""
+    folder = tmp_path_factory.mktemp("searched")
     store = folder / "artifacts"
     embed(store, digit_shards)
     succeed(store, "train", *SMALL)
@@ -27,31 +27,31 @@ def walked(tmp_path_factory, digit_shards):
     return store, image, done
 
 
-def test_search_after_train_makes_what_is_missing_and_says_so(walked):
-    _, _, done = walked
+def test_search_after_train_makes_missing_artifacts_and_reports_them(searched):
+    _, _, done = searched
     assert "making features" in done.err
     assert "making index/features" in done.err
     assert "needed by search" in done.err
 
 
-def test_an_image_finds_itself_first(walked):
-    store, image, _ = walked
+def test_an_image_finds_itself_first(searched):
+    store, image, _ = searched
     hits = json.loads(succeed(store, "search", "--query", image, "--json").out)
     assert hits[0]["key"] == f"digit_{int(digit_halves()[1][5]):04d}"
     assert hits[0]["similarity"] > 0.999
     assert [hit["rank"] for hit in hits] == list(range(1, 11))
 
 
-def test_words_search_the_embeddings(walked):
-    store, _, _ = walked
+def test_words_search_the_embeddings(searched):
+    store, _, _ = searched
     words = "a photo of the handwritten digit seven"
     hits = json.loads(succeed(store, "search", "--text", words, "--json", "-n", "3").out)
     labels = dict(zip(*_keys_and_labels(store), strict=True))
     assert [labels[hit["key"]] for hit in hits] == ["7"] * 3
 
 
-def test_a_key_is_searched_without_a_model(walked):
-    store, _, _ = walked
+def test_a_key_finds_itself_with_and_without_its_shard(searched):
+    store, _, _ = searched
     key = _keys_and_labels(store)[0][0]
     hits = json.loads(succeed(store, "search", "--key", key, "--json").out)
     assert hits[0]["key"] == key
@@ -59,8 +59,8 @@ def test_a_key_is_searched_without_a_model(walked):
     assert json.loads(by_shard.out) == hits
 
 
-def test_search_without_faiss_gives_the_same_hits_and_says_so(walked, monkeypatch):
-    store, image, _ = walked
+def test_search_without_faiss_gives_the_same_hits_and_says_so(searched, monkeypatch):
+    store, image, _ = searched
     with_index = json.loads(succeed(store, "search", "--query", image, "--json").out)
     import importlib.util
 
@@ -72,12 +72,12 @@ def test_search_without_faiss_gives_the_same_hits_and_says_so(walked, monkeypatc
     assert "no FAISS is installed" in done.err
     without = json.loads(done.out)
     assert [hit["key"] for hit in without] == [hit["key"] for hit in with_index]
-    for one, other in zip(without, with_index, strict=True):
-        assert one["similarity"] == pytest.approx(other["similarity"], abs=1e-5)
+    for hit, other in zip(without, with_index, strict=True):
+        assert hit["similarity"] == pytest.approx(other["similarity"], abs=1e-5)
 
 
-def test_the_contact_sheet_shows_the_query_and_its_hits(walked, tmp_path):
-    store, image, _ = walked
+def test_the_contact_sheet_shows_the_query_and_its_hits(searched, tmp_path):
+    store, image, _ = searched
     sheet = tmp_path / "hits.png"
     succeed(store, "search", "--query", image, "--sheet", sheet, "-n", "5")
     drawn = np.asarray(Image.open(sheet).convert("L"), np.float32)
@@ -88,8 +88,8 @@ def test_the_contact_sheet_shows_the_query_and_its_hits(walked, tmp_path):
     assert np.abs(tile[4:-4, 4:-4] - first_hit[4:-4, 4:-4]).mean() < 1
 
 
-def test_the_rest_of_the_path_follows(walked):
-    store, _, _ = walked
+def test_the_rest_of_the_path_follows(searched):
+    store, _, _ = searched
     assert "shortest" in succeed(store, "select-k", "--grid", "5,10").out
     assert "60 rows in 10 clusters" in succeed(store, "assign", "--k", "10").out
     out = succeed(store, "caption", "--vocabulary", "digits-words.txt").out
@@ -101,8 +101,8 @@ def test_the_rest_of_the_path_follows(walked):
     assert by_field["classes"] == 2
 
 
-def test_labels_can_come_from_a_table(walked, tmp_path):
-    store, _, _ = walked
+def test_labels_can_come_from_a_table(searched, tmp_path):
+    store, _, _ = searched
     keys, labels = _keys_and_labels(store)
     table = tmp_path / "labels.csv"
     lines = [f"{key},{label}" for key, label in zip(keys, labels, strict=True)][:50]
@@ -112,14 +112,14 @@ def test_labels_can_come_from_a_table(walked, tmp_path):
     assert scores["n"] == 50 and scores["unlabelled"] == 10
 
 
-def test_existing_artifacts_are_not_made_again(walked, digit_shards):
-    store, _, _ = walked
+def test_existing_artifacts_are_not_made_again(searched, digit_shards):
+    store, _, _ = searched
     assert "nothing to do" in embed(store, digit_shards).err
     assert "nothing to do" in succeed(store, "train").err
 
 
-def test_status_lineage_and_verify_describe_the_store(walked):
-    store, _, _ = walked
+def test_status_lineage_and_verify_describe_the_store(searched):
+    store, _, _ = searched
     status = json.loads(succeed(store, "status", "--json").out)
     slots = {row["slot"] for row in status["default"]}
     assert {"embeddings", "heads", "features", "index/features"} <= slots
@@ -130,12 +130,12 @@ def test_status_lineage_and_verify_describe_the_store(walked):
     assert "heads" in succeed(store, "lineage", "features").out
 
 
-def test_python_finds_what_the_command_line_finds(walked):
-    store, image, _ = walked
+def test_python_finds_what_the_command_line_finds(searched):
+    store, image, _ = searched
     run = Run.open(Store(store))
     hits = run.search(image=image, n=3)
-    said = json.loads(succeed(store, "search", "--query", image, "--json", "-n", "3").out)
-    assert [hit.to_json() for hit in hits] == said
+    printed = json.loads(succeed(store, "search", "--query", image, "--json", "-n", "3").out)
+    assert [hit.to_json() for hit in hits] == printed
     assert run.image(hits[0].row).size == (32, 32)
     assert search(store=store, image=Image.open(image), n=3) == hits
     features = run.artifact("features")
@@ -147,8 +147,8 @@ def test_python_finds_what_the_command_line_finds(walked):
         run.search(n=3)
 
 
-def test_a_caption_of_other_clusters_is_never_shown(walked):
-    store, _, _ = walked
+def test_captions_of_other_clusters_are_never_shown(searched):
+    store, _, _ = searched
     key = _keys_and_labels(store)[0][0]
     succeed(store, "assign", "--k", "6")
     succeed(store, "caption", "--vocabulary", "digits-words.txt")
@@ -160,8 +160,8 @@ def test_a_caption_of_other_clusters_is_never_shown(walked):
     assert all(hit.cluster is not None for hit in hits)
 
 
-def test_features_of_other_heads_are_never_searched(walked):
-    store, _, _ = walked
+def test_features_of_other_heads_are_never_searched(searched):
+    store, _, _ = searched
     key = _keys_and_labels(store)[0][0]
     succeed(store, "train", "--seed", "1")
     with pytest.raises(MissingError, match="cpp-pipe project"):
@@ -171,8 +171,8 @@ def test_features_of_other_heads_are_never_searched(walked):
     succeed(store, "train", "--seed", "0")
 
 
-def test_a_config_for_training_leaves_the_embeddings_alone(walked, tmp_path):
-    store, _, _ = walked
+def test_a_config_for_training_leaves_the_embeddings_alone(searched, tmp_path):
+    store, _, _ = searched
     before = Run.open(store).record.settings
     config = tmp_path / "my.toml"
     config.write_text(
@@ -187,10 +187,10 @@ def test_a_config_for_training_leaves_the_embeddings_alone(walked, tmp_path):
     succeed(store, "train", *SMALL, "--set", "train.seed=0", "--set", "train.hidden=32")
 
 
-def test_new_shards_cost_only_themselves_and_keep_what_was_fitted(walked, tmp_path):
+def test_new_shards_cost_only_themselves_and_keep_all_fits(searched, tmp_path):
     from ..stages.shards import write_shards
 
-    store, _, _ = walked
+    store, _, _ = searched
     succeed(store, "assign", "--k", "10")
     before = Run.open(store)
     old_shards = before.record.settings["data"]["shards"]

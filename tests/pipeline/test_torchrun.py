@@ -79,7 +79,7 @@ def test_two_processes_train_the_same_heads_as_one(
 
 
 def start_two(store: Path, *words: str) -> list[subprocess.Popen[str]]:
-    """Two processes of a command, as torchrun starts them, which nobody watches."""
+    """Two processes of a command, as torchrun starts them, but without its supervision."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Heads on several views of each image, as a person asks for them."""
+"""Heads on several views of each image, through the commands."""
 
 import json
 import shutil
@@ -38,23 +38,23 @@ def best(store: Path, *words: str | Path) -> dict:
     return json.loads(succeed(store, "search", *words, "-n", "1", "--json").out)[0]
 
 
-def test_a_query_image_is_seen_by_all_views(made):
+def test_a_query_image_is_embedded_for_all_views(made):
     hit = best(made / "store", "--query", made / "img.png")
     assert hit["key"] == f"digit_{int(digit_halves()[1][5]):04d}"
     assert hit["similarity"] == pytest.approx(1, abs=1e-3)
 
 
-def test_views_are_whole_and_lead_back_to_both_runs(made):
+def test_views_hold_all_rows_and_record_both_runs(made):
     run = Run.open(Store(made / "store"))
     views = run.artifact("views")
     assert set(views.manifest.inputs) == {"embeddings", "embeddings/second", "words/guide"}
-    assert [one["share"] for one in views.facts["views"]] == pytest.approx([0.35, 0.35, 0.3])
+    assert [view["share"] for view in views.facts["views"]] == pytest.approx([0.35, 0.35, 0.3])
     assert run.artifact("features").facts["feature_size"] == 3 * 128
     assert call(made / "store", "verify").code == 0
     assert call(made / "store", "gc").code == 0
 
 
-def test_features_wait_until_both_runs_hold_the_same_images(store, made, tmp_path):
+def test_features_are_refused_until_both_runs_hold_the_same_images(store, made, tmp_path):
     write_shards(tmp_path / "more", shards=3, size=40)
     embed(store, tmp_path / "more")
     assert Run.open(Store(store)).current("features") is None

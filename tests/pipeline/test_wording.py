@@ -31,7 +31,7 @@ def test_the_last_word_of_a_noun_takes_the_ending():
     assert [agreeing(n, "is", "are") for n in (0, 1, 2)] == ["are", "is", "are"]
 
 
-def test_no_message_puts_a_plural_noun_behind_a_count_by_hand():
+def test_no_message_writes_a_plural_noun_after_a_count_itself():
     nouns = "|".join(
         [*(f"{noun}s" for noun in NOUNS if noun != "list"), "processes", "classes", r"\w+\(s\)"]
     )
@@ -79,7 +79,7 @@ def test_a_command_in_backticks_stays_on_one_line():
         (8_640_000, "100 days"),
     ],
 )  # fmt: skip
-def test_a_duration_is_told_in_a_unit_that_says_something(seconds, words):
+def test_a_duration_is_given_in_a_fitting_unit(seconds, words):
     assert roughly(seconds) == words
 
 
@@ -90,9 +90,9 @@ def test_a_duration_is_told_in_a_unit_that_says_something(seconds, words):
         (461_000_000_000, "461.0 GB"), (2_500_000_000_000_000, "2,500.0 TB"),
     ],
 )  # fmt: skip
-def test_bytes_are_told_in_thousands(count, words):
+def test_bytes_are_given_in_powers_of_a_thousand(count, words):
     assert size_of(count) == words
 
 
-def test_a_share_is_told_as_a_fraction():
+def test_a_share_is_given_as_a_fraction():
     assert [fraction(share) for share in (0.054, 0.1, 0.26)] == ["1/19", "1/10", "1/4"]

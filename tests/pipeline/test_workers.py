@@ -38,7 +38,7 @@ _PATIENCE_SECONDS = 120
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of shards, and a store in which one process has made all that two will share."""
+    """A folder of shards, and a store in which one process made what two processes share."""
     folder = tmp_path_factory.mktemp("alone")
     write_digit_shards(folder / "shards", SHARDS)
     embed(folder / "store", folder / "shards")
@@ -59,7 +59,7 @@ def embed_as(worker: str, alone: Path, store: Path) -> ForkServerProcess:
     return start([*words(alone, worker), "--store", store], output)
 
 
-def parts_there(store: Path) -> list[Path]:
+def finished_parts(store: Path) -> list[Path]:
     """The small files of all finished parts, the oldest first."""
     return sorted(store.rglob("*.part.json"), key=lambda path: path.stat().st_mtime_ns)
 
@@ -86,13 +86,13 @@ def test_workers_begin_with_their_shares_and_then_help_with_the_rest(parts, work
     shares = [all_parts[worker::workers] for worker in range(workers)]
     for turn, share in zip(turns, shares, strict=True):
         assert turn[: len(share)] == share
-        assert sorted(one.name for one in turn) == sorted(one.name for one in all_parts)
+        assert sorted(part.name for part in turn) == sorted(part.name for part in all_parts)
 
 
 def test_a_worker_begins_with_its_share(alone: Path, tmp_path: Path):
     store = tmp_path / "store"
     succeed(store, *words(alone, "1/3"))
-    order = [path.name for path in parts_there(store)]
+    order = [path.name for path in finished_parts(store)]
     assert order[: SHARDS // 3] == sorted(order)[1::3]
     assert open_whole(store).content == open_whole(alone / "store").content
 
@@ -108,7 +108,7 @@ def test_a_worker_begins_with_its_share(alone: Path, tmp_path: Path):
         ("", "I/N"),
     ],
 )
-def test_an_impossible_worker_says_what_is_allowed(tmp_path: Path, worker: str, allowed: str):
+def test_an_invalid_worker_is_refused_with_valid_ones(tmp_path: Path, worker: str, allowed: str):
     line = fail(tmp_path, "project", "--worker", worker)
     assert f"--worker must be {allowed}" in line and f"got {worker!r}" in line
     assert not any(tmp_path.iterdir())
@@ -129,11 +129,11 @@ def test_an_absent_engine_is_named_before_any_work(tmp_path: Path):
 @given(st.integers(1, 20), st.integers(1, 9), st.integers(1, 70))
 def test_processes_take_gpus_in_turn_and_divide_the_cores(workers, gpus, cores):
     shares = divide_machine(workers, "cuda", gpus=gpus, cores=cores)
-    assert [one.device for one in shares] == [f"cuda:{n % gpus}" for n in range(workers)]
-    used = Counter(one.device for one in shares)
+    assert [share.device for share in shares] == [f"cuda:{n % gpus}" for n in range(workers)]
+    used = Counter(share.device for share in shares)
     assert len(used) == min(workers, gpus)
     assert max(used.values()) - min(used.values()) <= 1
-    threads = [one.threads for one in shares]
+    threads = [share.threads for share in shares]
     assert max(threads) - min(threads) <= 1
     assert sum(threads) == max(cores, workers)
 
@@ -145,7 +145,7 @@ def test_all_processes_share_a_named_device(name: str):
 
 
 def threads_of_all_libraries() -> int:
-    """The number of threads that every library computes with whose threads can sleep."""
+    """The number of threads of each library whose threads can sleep."""
     import threadpoolctl
     import torch
 
@@ -156,8 +156,8 @@ def threads_of_all_libraries() -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Telling(Stage):
-    """A stage whose parts tell who made them; each process waits until all have begun."""
+class RecordsProcess(Stage):
+    """A stage whose parts record their process; each process waits until all have begun."""
 
     name: ClassVar[str] = "test"
     kind: ClassVar[Kind] = FEATURES
@@ -185,7 +185,7 @@ def test_each_process_takes_one_share_and_keeps_it(tmp_path: Path):
     made_so = recipe(parts=tuple(f"part-{number}" for number in range(6)))
     parts = [Part(name=name, sources=source) for name, source in made_so.parts.items()]
     draft = Store(tmp_path).draft(made_so)
-    assert make_in_parallel(Telling(processes=2), draft, parts, {}, Runtime(), shares) == []
+    assert make_in_parallel(RecordsProcess(processes=2), draft, parts, {}, Runtime(), shares) == []
     facts = [record.facts for record in draft.finished().values()]
     assert len(facts) == 6
     by_process = {part["process"]: (part["device"], part["threads"]) for part in facts}
@@ -213,11 +213,11 @@ def test_any_number_of_workers_makes_the_same_content(alone: Path, tmp_path: Pat
 def test_a_killed_worker_leaves_its_parts_to_the_others(alone: Path, tmp_path: Path):
     store = tmp_path / "store"
     workers = [embed_as(f"{number}/3", alone, store) for number in range(3)]
-    wait_until(lambda: len(parts_there(store)) >= 2)
+    wait_until(lambda: len(finished_parts(store)) >= 2)
     workers[1].kill()
     workers[1].join()
     assert workers[1].exitcode != 0
-    assert len(parts_there(store)) < SHARDS
+    assert len(finished_parts(store)) < SHARDS
     assert [finish(workers[0]), finish(workers[2])] == [0, 0]
     assert open_whole(store).content == open_whole(alone / "store").content
 
@@ -243,12 +243,12 @@ def test_two_workers_refine_and_assign_like_one(alone: Path, tmp_path: Path):
 
 
 def lock_of_a_part(alone: Path, store: Path) -> Path:
-    """The lock of the last part of the embeddings that a store is to hold."""
+    """The lock of the last part of the embeddings."""
     whole = open_whole(alone / "store")
     return store / "embeddings" / whole.version / "locks" / whole.parts[-1].name
 
 
-def test_without_waiting_a_worker_leaves_held_parts_to_the_last_one(alone: Path, tmp_path: Path):
+def test_a_worker_that_does_not_wait_leaves_held_parts_to_others(alone: Path, tmp_path: Path):
     store = tmp_path / "store"
     left = [*words(alone, "0/2"), "--no-wait"]
     with lock(lock_of_a_part(alone, store)):
@@ -278,7 +278,7 @@ def test_the_part_of_a_dead_peer_is_taken_over(alone: Path, tmp_path: Path):
     wait_until(is_held.exists)
     worker = embed_as("0/2", alone, store)
     wait_until(lambda: output.is_file() and "waiting for 1 part that" in output.read_text())
-    assert len(parts_there(store)) == SHARDS - 1
+    assert len(finished_parts(store)) == SHARDS - 1
     time.sleep(0.5)
     assert worker.is_alive()
     peer.kill()
@@ -298,7 +298,7 @@ class Slow(Stage):
     def make(
         self, part: Part, prepared: None, inputs: object, runtime: Runtime, scratch: Scratch
     ) -> Product:
-        """Writes one part after a while; FileExistsError where it was made before."""
+        """Writes one part after a pause; raises FileExistsError if it exists."""
         time.sleep(random.Random(f"{part.name}{runtime.worker}").uniform(0, 0.004))
         (scratch.checkpoints.parent / f"made-{part.name}").touch(exist_ok=False)
         return write_features(scratch)

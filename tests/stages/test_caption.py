@@ -52,15 +52,17 @@ def embeddings_of(store: Store, x: Sequence[np.ndarray]) -> Artifact:
         return write
 
     parts = dict(zip(PARTS, x, strict=False))
-    return publish(store, EMBEDDINGS, {}, {name: writer(name, one) for name, one in parts.items()})
+    return publish(
+        store, EMBEDDINGS, {}, {name: writer(name, rows) for name, rows in parts.items()}
+    )
 
 
 def words_of(store: Store, vocabularies: dict[str, Sequence[str]]) -> Artifact:
-    """Each word is a direction, by its position in `NAMES`."""
+    """Words of vocabularies; each embedding is an axis, by the word's position in `NAMES`."""
 
     def writer(vocabulary, names):
         def write(scratch):
-            places = [[one.lower() for one in NAMES].index(name.lower()) for name in names]
+            places = [[each.lower() for each in NAMES].index(name.lower()) for name in names]
             rows = np.eye(6, dtype=np.float16)[places]
             columns = {"name": names, "vocabulary": [vocabulary] * len(names), "embedding": rows}
             scratch.write_table("rows", columns)
@@ -74,14 +76,18 @@ def words_of(store: Store, vocabularies: dict[str, Sequence[str]]) -> Artifact:
 
 def assignments_of(store: Store, clusters: Sequence[np.ndarray], **config) -> Artifact:
     """Assignments of rows; other k get extra columns."""
-    config = {"k": int(max(one.max() for one in clusters)) + 1, "method": "spectral", **config}
+    config = {
+        "k": int(max(labels.max() for labels in clusters)) + 1,
+        "method": "spectral",
+        **config,
+    }
     asked = config["k"] if isinstance(config["k"], list) else [config["k"]]
 
     def writer(rows):
         def write(scratch):
             rows_of = rows if rows.ndim == 2 else rows[:, None]
             sure = np.ones(len(rows), np.float32)
-            columns = [[str(one) for one in range(len(rows))], rows_of[:, 0], sure, sure]
+            columns = [[str(row) for row in range(len(rows))], rows_of[:, 0], sure, sure]
             for other in rows_of.T[1:]:
                 columns += [other, sure]
             names = ASSIGNMENTS.table().schema(numbers=asked[1:]).names
@@ -94,12 +100,14 @@ def assignments_of(store: Store, clusters: Sequence[np.ndarray], **config) -> Ar
         return write
 
     parts = dict(zip(PARTS, clusters, strict=False))
-    return publish(store, ASSIGNMENTS, config, {name: writer(one) for name, one in parts.items()})
+    return publish(
+        store, ASSIGNMENTS, config, {name: writer(labels) for name, labels in parts.items()}
+    )
 
 
 def make(store: Store, stage: Caption, *inputs: Artifact) -> Artifact:
     """The captions that the stage makes from artifacts."""
-    given = {one.kind.name: one for one in inputs}
+    given = {artifact.kind.name: artifact for artifact in inputs}
     job = Job(slot="captions", stage=stage, inputs=given, runtime=Runtime())
     return find_or_make(job, store, "test", {}, lambda line: None)
 
@@ -109,7 +117,7 @@ def rows(made: Artifact, role: str = "rows") -> list[dict]:
     return made.table(made.only_part, role).to_pylist()
 
 
-def firsts(table: list[dict]) -> list[str]:
+def first_captions(table: list[dict]) -> list[str]:
     """The first captions, by cluster."""
     return [row["caption"] for row in table if row["rank"] == 1]
 
@@ -118,7 +126,7 @@ X = np.stack([CAT + 0.4 * CLOSE, CAT + 0.4 * OUTDOORS, CAR, DOG + 0.1 * ANIMAL])
 
 
 @pytest.mark.parametrize("rule", ["vote", "contrast"])
-def test_clusters_get_fitting_words_and_a_second_one_if_the_first_is_shared(store, rule):
+def test_clusters_that_share_their_best_word_get_a_second_one(store, rule):
     made = make(
         store,
         Caption(rule=rule),
@@ -127,7 +135,7 @@ def test_clusters_get_fitting_words_and_a_second_one_if_the_first_is_shared(stor
         assignments_of(store, [np.arange(4).repeat(3), np.arange(2)]),
     )
     table = rows(made)
-    assert firsts(table) == ["cat, close-up", "cat, outdoors", "car", "dog"]
+    assert first_captions(table) == ["cat, close-up", "cat, outdoors", "car", "dog"]
     assert rows(made, "levels") == []
     assert made.facts["rule"] == rule
     for cluster, size in enumerate([4, 4, 3, 3]):
@@ -165,9 +173,9 @@ def test_reading_in_blocks_changes_no_caption(store, monkeypatch):
     whole = make(store, Caption(), x, words, clusters)
     monkeypatch.setattr(captions, "_ROWS", 4)
     again = make(Store(store.root / "other"), Caption(), x, words, clusters)
-    for one, other in zip(rows(whole), rows(again), strict=True):
-        assert one["caption"] == other["caption"]
-        assert one["votes"] == pytest.approx(other["votes"])
+    for row, other in zip(rows(whole), rows(again), strict=True):
+        assert row["caption"] == other["caption"]
+        assert row["votes"] == pytest.approx(other["votes"])
 
 
 def hierarchy_of(store: Store, mergings: Sequence[tuple[int, int]]) -> Artifact:
@@ -215,15 +223,16 @@ def test_every_level_of_a_hierarchy_gets_captions(store, rule):
     level_of = {name: [row[name] for row in levels[3]] for name in ("cluster", "caption", "votes")}
     assert level_of == {name: [row[name] for row in rows(made)] for name in level_of}
     heads = {
-        level: [one.split(", ")[0] for one in firsts(table)] for level, table in levels.items()
+        level: [caption.split(", ")[0] for caption in first_captions(table)]
+        for level, table in levels.items()
     }
     for level, table in levels.items():
-        assert len(set(firsts(table))) == len(firsts(table)) == level
+        assert len(set(first_captions(table))) == len(first_captions(table)) == level
     assert heads[2] == ["animal", "car"]
     assert {"cat", "dog"} <= {row["caption"] for row in levels[3]} | set(heads[3])
 
 
-def test_a_real_hierarchy_gets_captions_from_its_finest_cut_to_one_cluster(tmp_path, digit_shards):
+def test_captions_of_a_real_hierarchy_cover_every_level(tmp_path, digit_shards):
     settings = SETTINGS.override("assign", k=(3, 5), method="hierarchy")
     plan = plan_of(Store(tmp_path), digit_shards, settings)
     made = plan.make("captions")
@@ -233,7 +242,9 @@ def test_a_real_hierarchy_gets_captions_from_its_finest_cut_to_one_cluster(tmp_p
     # Levels are those that `assign` cuts: captions of a coarser cut are the same.
     coarser = plan_of(Store(tmp_path), digit_shards, SETTINGS.override(
         "assign", k=2, method="hierarchy")).make("captions")  # fmt: skip
-    assert firsts([row for row in levels if row["level"] == 2]) == firsts(rows(coarser))
+    assert first_captions([row for row in levels if row["level"] == 2]) == first_captions(
+        rows(coarser)
+    )
 
 
 def test_fewer_than_one_vote_is_refused():
@@ -241,7 +252,7 @@ def test_fewer_than_one_vote_is_refused():
         Caption(top=0)
 
 
-def test_clusters_that_nothing_tells_apart_are_numbered(store):
+def test_clusters_with_equal_captions_are_numbered(store):
     made = make(
         store,
         Caption(),
@@ -249,5 +260,5 @@ def test_clusters_that_nothing_tells_apart_are_numbered(store):
         words_of(store, {"words": NAMES}),
         assignments_of(store, [np.arange(3).repeat(3)]),
     )
-    (name, *others) = firsts(rows(made))
+    (name, *others) = first_captions(rows(made))
     assert "," not in name and others == [f"{name} (2)", f"{name} (3)"]

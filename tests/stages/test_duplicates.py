@@ -30,7 +30,7 @@ def encoded(image: Image.Image, form: str = "PNG") -> bytes:
 
 
 def write(folder: Path) -> Path:
-    """Digits, the odd ones with a larger copy and a copy that was encoded again."""
+    """A shard of digits; each odd one also as a larger copy and as a copy encoded again."""
     folder.mkdir(parents=True)
     with TarWriter(str(folder / "000.tar")) as tar:
         for number in range(ORIGINALS):
@@ -50,10 +50,10 @@ def plan(tmp_path_factory) -> Plan:
 
 
 def groups(found) -> dict[str, dict[str, float]]:
-    """By the key that is kept, the similarity of the others."""
+    """The similarities of the other images of each group, by the kept key."""
     rows = found.table(found.only_part).to_pylist()
     kept = {row["group"]: row["key"] for row in rows if row["kept"]}
-    similarities: dict[str, dict[str, float]] = {one: {} for one in kept.values()}
+    similarities: dict[str, dict[str, float]] = {key: {} for key in kept.values()}
     for row in rows:
         if not row["kept"]:
             similarities[kept[row["group"]]][row["key"]] = row["similarity"]
@@ -69,7 +69,7 @@ def test_the_largest_image_of_a_group_is_kept(plan):
         assert min(others.values()) >= ABOVE
 
 
-def test_rows_are_those_of_the_embeddings_and_the_kept_one_comes_first(plan):
+def test_rows_match_the_embeddings_and_the_kept_row_comes_first(plan):
     found = make_duplicates(plan, ABOVE)
     embeddings = plan.make("embeddings", asked_by="test")
     keys, table = embeddings.column("key"), found.table(found.only_part).to_pylist()
@@ -80,8 +80,8 @@ def test_rows_are_those_of_the_embeddings_and_the_kept_one_comes_first(plan):
     for row in table:
         assert row["kept"] == (row["group"] not in leader)
         leader.setdefault(row["group"], row["row"])
-        one, other = x[row["row"]], x[leader[row["group"]]]
-        cosine = float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
+        own, kept = x[row["row"]], x[leader[row["group"]]]
+        cosine = float(own @ kept / np.linalg.norm(own) / np.linalg.norm(kept))
         assert row["similarity"] == pytest.approx(cosine, abs=1e-5)
     assert found.facts["groups"] == len(leader)
     assert found.facts["dropped"] == len(table) - len(leader)
@@ -111,7 +111,7 @@ def test_the_same_images_elsewhere_give_the_same_bytes(plan, tmp_path):
     assert made.content == make_duplicates(plan, ABOVE).content
 
 
-def test_a_large_set_has_the_groups_of_a_small_one_and_its_recall(plan, tmp_path, monkeypatch):
+def test_a_large_set_gets_the_same_groups_and_a_recall(plan, tmp_path, monkeypatch):
     small = make_duplicates(plan, ABOVE)
     assert "recall" not in small.facts
     monkeypatch.setattr(large_sets, "ALL_PAIRS", 10)
@@ -138,7 +138,7 @@ def test_rows_are_read_in_any_order(plan, tmp_path):
             np.testing.assert_array_equal(read(np.array(rows, np.int64)), expected)
 
 
-def test_the_default_threshold_is_the_model_s(plan):
+def test_the_default_threshold_depends_on_the_model(plan):
     found = make_duplicates(plan, None)
     assert found.facts["threshold"] == default_threshold({"model": "digits-clip"})
     assert default_threshold({"model": "a model that nobody measured"}) == THRESHOLD

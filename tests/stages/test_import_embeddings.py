@@ -69,7 +69,7 @@ def test_a_second_file_costs_only_itself(tmp_path):
     assert "seen 80" in done.out
 
 
-def test_a_search_that_needs_images_says_there_are_none(tmp_path):
+def test_imported_rows_have_no_images_for_a_sheet(tmp_path):
     store = tmp_path / "s"
     succeed(store, "import", write_npz(tmp_path / "a.npz"), *MODEL)
     succeed(store, "train", "--epochs", "1", "--set", "train.hidden=16", "--features", "4")

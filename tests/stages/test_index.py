@@ -85,7 +85,7 @@ def test_measured_recall_agrees_with_brute_force(tmp_path, factory):
 
 
 @pytest.mark.parametrize("factory", FACTORIES)
-def test_similarities_are_exact_whatever_the_codes(tmp_path, factory):
+def test_similarities_are_exact_for_every_factory(tmp_path, factory):
     z = made_rows(ROWS)
     store = Store(tmp_path)
     features = make_features(store, split(z, 3))
@@ -97,7 +97,7 @@ def test_similarities_are_exact_whatever_the_codes(tmp_path, factory):
     assert np.abs(similarities - exact).max() < (1e-5 if is_lossless_graph else 2e-6)
 
 
-def test_a_wider_search_finds_no_less(tmp_path):
+def test_recall_rises_with_the_width_of_the_search(tmp_path):
     store = Store(tmp_path)
     features = make_features(store, split(made_rows(ROWS), 2))
     curve = curve_of(index_of(store, features, "IVF300,SQfp16").facts)
@@ -175,8 +175,8 @@ def test_only_new_parts_are_listed_and_removed_rows_are_gone(tmp_path):
     after = make_features(store, kept)
     inputs = {"features": after, "quantizer/features": quantizer}
     listed = make(Quantize(space="features"), store, inputs)
-    versions = [one for one in store.artifacts() if one.kind.name == "lists"]
-    (other,) = [one for one in versions if one.version != listed.version]
+    versions = [artifact for artifact in store.artifacts() if artifact.kind.name == "lists"]
+    (other,) = [artifact for artifact in versions if artifact.version != listed.version]
     for name in ("part-0", "part-2"):
         assert listed.path(name, "codes").samefile(other.path(name, "codes"))
     index = index_of(store, after, "IVF64,SQfp16", quantizer)
@@ -191,7 +191,7 @@ def test_only_new_parts_are_listed_and_removed_rows_are_gone(tmp_path):
     assert curve_of(index.facts)[-1][1] > 0.99
 
 
-def test_a_quantizer_serves_while_half_of_its_rows_exist(tmp_path):
+def test_a_quantizer_is_kept_while_half_of_its_rows_exist(tmp_path):
     store, parts = Store(tmp_path), split(made_rows(ROWS), 4)
     old = make_features(store, parts)
     names, least = list(parts), QUANTIZER.least_kept
@@ -217,7 +217,7 @@ def test_an_index_of_other_rows_or_of_another_model_is_refused(tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts memory in this way")
 def test_lists_are_released_while_they_are_merged_and_searched(tmp_path, monkeypatch):
-    """Ten million rows took 10 GiB of memory, because all that was mapped stayed there."""
+    """Ten million rows took 10 GiB of memory, because mapped files stayed in memory."""
     released = []
     trim = Residency.trim
 
@@ -237,7 +237,7 @@ def test_lists_are_released_while_they_are_merged_and_searched(tmp_path, monkeyp
     assert contents[0] == contents[1]
 
 
-def test_an_index_from_before_z_alone_was_used_is_still_searched(tmp_path):
+def test_an_old_index_of_joined_rows_is_still_searched(tmp_path):
     """It holds z and c joined, which for rows of one head give the same cosines."""
     store, z = Store(tmp_path), made_rows(500)
     features = features_of_one_head(store, split(z, 2))
@@ -298,7 +298,7 @@ def test_an_impossible_factory_is_refused_before_any_work(tmp_path, factory, why
     features = make_features(store, split(made_rows(ROWS), 2))
     with pytest.raises(ConfigError, match=why):
         fit(store, features, factory)
-    assert [one.kind.name for one in store.artifacts()] == ["features"]
+    assert [artifact.kind.name for artifact in store.artifacts()] == ["features"]
 
 
 @pytest.mark.parametrize("factory", ["Flat", "IVF2,SQfp16"])
@@ -349,7 +349,7 @@ def test_exact_search_without_an_index_gives_rows_best_first(tmp_path):
     assert rows.tolist() == neighbours(z, z[1234], 20)
 
 
-def test_more_hits_than_rows_are_all_rows(tmp_path):
+def test_a_search_for_more_hits_than_rows_returns_all_rows(tmp_path):
     z = made_rows(ROWS)
     features = make_features(Store(tmp_path), split(z, 3))
     assert len(Searcher(features).nearest(z[:1], 10_000)[1]) == ROWS
@@ -372,7 +372,7 @@ def test_filters_find_the_nearest_allowed_rows(tmp_path, factory, kept):
     z, store = made_rows(ROWS), Store(tmp_path)
     features = make_features(store, split(z, 3))
     index = index_of(store, features, factory) if factory else None
-    # So that inverted lists are searched even for few rows.
+    # few_rows: inverted lists are searched even for few rows.
     searcher = Searcher(features, index, few_rows=50)
     allowed = np.random.default_rng(1).random(ROWS) < kept
     numbers = np.flatnonzero(allowed)
@@ -413,7 +413,7 @@ def test_a_gpu_builds_an_index_with_the_same_recall(tmp_path):
 
 
 @pytest.mark.parametrize("factory", ["Flat", "HNSW8,SQfp16", "IVF4,SQ8"])
-def test_an_index_that_cannot_be_mapped_is_read_whole_and_finds_the_same(tmp_path, factory):
+def test_an_index_read_whole_finds_the_same_as_a_mapped_one(tmp_path, factory):
     rows = np.random.default_rng(0).normal(size=(200, 16)).astype(np.float32)
     index = faiss.index_factory(16, factory, faiss.METRIC_INNER_PRODUCT)
     index.train(rows)

@@ -1,4 +1,4 @@
-"""The stage that measures images: sizes as one sees them, and images that cannot be read."""
+"""The stage that measures images: sizes as they are shown, and images that cannot be read."""
 
 import tarfile
 from dataclasses import replace
@@ -60,14 +60,14 @@ def test_images_are_measured_upright_and_at_one_size(plan):
     sharp, colour = found["sharpness"], found["colourfulness"]
     assert sharp[blurred] < sharp[whole] - 0.5
     assert colour[grey] == 0 and colour[whole] > 20
-    # The same picture in another size and file: within what JPEG and resampling change.
+    # The same image in another size and file: within what JPEG and resampling change.
     assert sharp[large] == pytest.approx(sharp[whole], abs=0.1)
     assert sharp[turned] == pytest.approx(sharp[whole], abs=0.1)
     assert all(np.isfinite(values).all() for values in found.values())
     assert np.isfinite(sharp[long])
 
 
-def test_images_that_are_damaged_since_have_no_scores_and_are_counted(plan, tmp_path):
+def test_damaged_images_have_no_scores_and_are_counted(plan, tmp_path):
     whole = scores(plan)
     shard = write_tar(tmp_path / "shards" / "0.tar", tmp_path / "images")
     packed = plan_of(Store(tmp_path / "packed"), shard.parent)
@@ -94,7 +94,7 @@ def write_tar(path: Path, folder: Path) -> Path:
     return path
 
 
-def test_images_whose_place_is_unknown_are_named_and_an_image_that_is_gone_is_none(plan, tmp_path):
+def test_missing_images_are_named_unless_they_may_be_gone(plan, tmp_path):
     embeddings = plan.make("embeddings")
     part = embeddings.only_part
     runtime = plan.job("embeddings").runtime

@@ -1,10 +1,9 @@
-"""Words are encoded once for all images of a model, whatever other vocabularies there are."""
+"""Words are encoded once for all images of a model, beside any other vocabularies."""
 
 import errno
 import os
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,19 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save_file
 
-from cpp_pipe.configs import __file__ as configs
 from cpp_pipe.pipeline.config import Settings
 from cpp_pipe.stages.contract import Silent
-from cpp_pipe.stages.encoding.encoder import Encoder, load_encoder
+from cpp_pipe.stages.encoding.encoder import Encoder
 from cpp_pipe.stages.encoding.vocabulary import Vocabulary, embed_phrases
 from cpp_pipe.store import ConfigError, Store, StoreError
 
+from .small_models import DIGITS_CLIP, load_digits_clip
 from .world import SETTINGS, plan_of
 
-MODEL = {
-    "weights": Path(configs).parent / "digits-clip.safetensors",
-    "model_config": Path(configs).parent / "digits-clip.json",
-}
 DIGITS = ("zero", "one", "two", "three", "four")
 
 
@@ -38,7 +33,7 @@ def files(tmp_path) -> dict[str, str]:
 
 
 def naming(*vocabularies: str, **caption) -> Settings:
-    """The settings of the small run with other words."""
+    """The settings of the small run with other vocabularies."""
     return SETTINGS.override("caption", vocabulary=vocabularies, **caption)
 
 
@@ -49,7 +44,7 @@ def test_words_are_stored_with_their_embeddings_and_vocabulary(tmp_path, digit_s
     found = dict(zip(names, vocabularies, strict=True))
     assert found == {**dict.fromkeys(DIGITS, "digits.txt"),
                      "Four": "more.parquet", "letter A": "more.parquet"}  # fmt: skip
-    encoder = load_encoder("digits-clip", "shipped", files=MODEL, device="cpu")
+    encoder = load_digits_clip()
     for part in words.parts:
         there = words.table(part.name).column("name").to_pylist()
         expected = encoder.texts([f"a photo of a {name}." for name in there])
@@ -88,8 +83,8 @@ def test_more_images_of_the_same_model_reuse_the_words(tmp_path, digit_shards, f
 
 
 def test_other_clusters_are_captioned_without_the_model(tmp_path, digit_shards, files):
-    """The weights are destroyed first: whatever needs the model would fail, and captions do not."""
-    local = {role: str(shutil.copy(path, tmp_path)) for role, path in MODEL.items()}
+    """The weights are destroyed first, so anything that needs the model fails."""
+    local = {role: str(shutil.copy(path, tmp_path)) for role, path in DIGITS_CLIP.items()}
     embed = {"pretrained": local["weights"], "model_config": local["model_config"]}
     store = Store(tmp_path / "s")
     settings = naming(files["txt"]).override("embed", model="digits-clip", **embed)
@@ -115,16 +110,18 @@ def test_a_vocabulary_with_embeddings_needs_only_the_models_size(tmp_path, digit
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"vocabulary": "no-such.txt"}, "does not exist"),
         ({"vocabulary": ()}, "must name a vocabulary"),
         ({"templates": ("no place",)}, "must be a text with exactly one"),
     ],
 )
-def test_a_missing_vocabulary_is_reported_before_any_work(tmp_path, digit_shards, settings, said):
+def test_a_missing_vocabulary_is_reported_before_any_work(
+    tmp_path, digit_shards, settings, message
+):
     plan = plan_of(Store(tmp_path / "s"), digit_shards, SETTINGS.override("caption", **settings))
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         plan.make("captions")
     assert not (tmp_path / "s").exists()
 
@@ -133,17 +130,17 @@ class Stopped(Silent):
     """Progress that stops the command after some phrases."""
 
     def __init__(self, after: int) -> None:
-        self.left = after
+        self.phrases_left = after
 
     def advance(self, done: int, **more: object) -> None:
-        self.left -= done
-        if self.left < 0:
+        self.phrases_left -= done
+        if self.phrases_left < 0:
             raise KeyboardInterrupt
 
 
 def test_a_stopped_encoding_resumes(tmp_path):
     encoded: list[str] = []
-    encoder = load_encoder("digits-clip", "shipped", files=MODEL, device="cpu")
+    encoder = load_digits_clip()
     counting = replace(
         encoder, tokenizer=lambda texts, **options: _note(texts, encoded, encoder, options)
     )
@@ -160,7 +157,7 @@ def test_a_stopped_encoding_resumes(tmp_path):
 
 
 def test_a_damaged_block_is_named_with_what_to_do(tmp_path):
-    encoder = load_encoder("digits-clip", "shipped", files=MODEL, device="cpu")
+    encoder = load_digits_clip()
     path = tmp_path / "checkpoints" / "words" / "0.npy"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"damaged" * 9)
@@ -174,7 +171,7 @@ def test_a_full_disk_leaves_no_part_of_a_block_behind(tmp_path, monkeypatch):
     def refuse(handle: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    encoder = load_encoder("digits-clip", "shipped", files=MODEL, device="cpu")
+    encoder = load_digits_clip()
     monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(StoreError, match="no space left while writing"):
         embed_phrases(["zero"], [], encoder, Silent(), tmp_path / "kept")
@@ -182,7 +179,7 @@ def test_a_full_disk_leaves_no_part_of_a_block_behind(tmp_path, monkeypatch):
 
 
 def _note(texts: list[str], encoded: list[str], encoder: Encoder, options: dict[str, int]):
-    """Tokens of texts; notes those that are encoded, and not only measured."""
+    """Tokens of texts; notes the texts that are encoded, not those that are only measured."""
     if not options and texts != [""]:
         encoded += texts
     assert encoder.tokenizer is not None

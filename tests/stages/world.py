@@ -94,13 +94,13 @@ OTHER_SLOTS = (
     "scores/round",
     "scores/liked",
 )
-"""Slots of stages that no plan makes by default."""
+"""Slots that no plan makes by default."""
 
 SLOTS = (*PLANNED_SLOTS, *OTHER_SLOTS)
 
 
 def make_world(plan: Plan) -> dict[str, Made]:
-    """Runs the stages of a default plan."""
+    """Runs the stages that a plan makes by default."""
     return {
         slot: Made(artifact=plan.make(slot), job=plan.job(slot), settings=plan.settings)
         for slot in PLANNED_SLOTS
@@ -157,7 +157,7 @@ def write_head(path: Path, embeddings: Artifact) -> Path:
 
 
 def decisions_on(assignments: Artifact) -> tuple[Edit, ...]:
-    """A name, and an image that is excluded and not there any more."""
+    """A name, and an excluded image that no longer exists."""
     common = {
         "by": "x",
         "at": "2026-01-01T00:00:00+00:00",

@@ -1,4 +1,4 @@
-"""Where the stores of tests lie: the same tests run on a disk and in a bucket."""
+"""Places for stores: the same tests run on a disk and in a bucket."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +24,6 @@ def bucket(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture(params=["disk", "bucket"])
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> "str | Path":
-    """Where a store may lie; nothing is there yet."""
+    """The place of a store that does not exist yet, on a disk or in a bucket."""
     is_on_disk = request.param == "disk"
     return tmp_path / "artifacts" if is_on_disk else request.getfixturevalue("bucket")

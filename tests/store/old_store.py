@@ -1,4 +1,4 @@
-"""A small store as an earlier version of the program made it: what it was made from, and digests.
+"""A small store that an earlier version of the program made: its inputs and its digests.
 
 `python -m tests.store.old_store` makes it and records it in `old_store.json`.
 """
@@ -73,7 +73,7 @@ WORDS = ("a dark square", "a light square", "noise", "stripes")
 
 
 def settings_of(run: str, folder: Path) -> Settings:
-    """The defaults wherever they do for a small store, so that they are recorded too."""
+    """The defaults wherever they suit a small store, so that they are recorded too."""
     words = str(folder / "words.txt")
     tables: dict[str, dict[str, Any]] = {
         "data": {"shards": [str(folder / "shards" / "*.tar")]},
@@ -88,7 +88,7 @@ def settings_of(run: str, folder: Path) -> Settings:
     return Settings.from_tables({**tables, **more.get(run, {})}, "tests")
 
 
-# What it is made from: bytes that follow from formulas.
+# Its inputs: bytes that follow from formulas.
 
 
 def write_inputs(folder: Path) -> None:
@@ -137,17 +137,17 @@ def _bmp(row: int, side: int = 16) -> bytes:
     return header + struct.pack("<IiiHHIIiiII", 40, side, side, 1, 24, 0, 0, 0, 0, 0, 0) + pixels
 
 
-# How it is made.
+# Making it.
 
 
 def plan_of(store: Store, run: str, folder: Path) -> Plan:
-    """What makes the artifacts of a run."""
+    """The plan that makes the artifacts of a run."""
     runtime = Runtime(device="cpu", batch_size=32)
     return Plan(store, run, settings_of(run, folder), runtime, lambda line: None)
 
 
 def job_of(plan: Plan, slot: str, folder: Path) -> Job:
-    """What makes a slot; its inputs are made where the store does not hold them."""
+    """The job that makes a slot; missing inputs are made first."""
     if plan.run == "imported" and slot == "embeddings":
         sources = {part.part_name: part for part in find_embeddings(folder / "x.npy")}
         stage = Import(model="ViT-B-32", pretrained="openai")
@@ -202,11 +202,11 @@ def record(folder: Path) -> dict[str, Any]:
     return {"pyarrow": pa.__version__, "runs": versions, "artifacts": manifests}
 
 
-# As it is found again.
+# Restoring it.
 
 
 def restore(store: Store, recorded: Mapping[str, Any]) -> None:
-    """A store of the recorded manifests: its versions are there, and none of their files."""
+    """Writes the recorded manifests and runs into a store, without the files of artifacts."""
     for value in recorded["artifacts"]:
         name = f"{value['kind']}/{value['version']}/manifest.json"
         store.write(name, json.dumps({**value, "made_by": {}}).encode())

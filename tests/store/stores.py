@@ -1,4 +1,4 @@
-"""A small artifact of a real kind, made without any stage; and small files, changed by hand."""
+"""Small artifacts of real kinds, made without any stage, and values for damaged small files."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from hypothesis import strategies as st
 
 from cpp_pipe.store import Draft, Product, Recipe, Scratch, Store
 from cpp_pipe.store.kinds import ASSIGNMENTS, FEATURES
@@ -16,17 +17,27 @@ PARTS = ("a-00", "b-01", "c-02")
 
 
 def model_of(size: int, **others: Any) -> dict[str, Any]:
-    """What embeddings of a size say of their model."""
+    """The model that embeddings of a size record."""
     return {"model": "ViT-B-32", "pretrained": "openai", "embedding_size": size, **others}
 
 
 MODEL = model_of(2)
 CONFIGS: Mapping[str, Mapping[str, Any]] = {"assignments": {"k": 3, "method": "spectral"}}
-"""What readers expect of the settings of a kind."""
+"""Settings that readers of a kind expect."""
+
+
+def json_values(*, are_finite: bool = False) -> st.SearchStrategy[Any]:
+    """Any JSON value, nested a few levels deep; numbers may be infinite, but never NaN."""
+    floats = st.floats(allow_nan=False, allow_infinity=not are_finite)
+    return st.recursive(
+        st.none() | st.booleans() | st.integers() | floats | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+        max_leaves=8,
+    )
 
 
 def rewrite(path: StorePath, change: Callable[[dict[str, Any]], object]) -> None:
-    """Changes a small file as one does by hand: without its digest, like an old file."""
+    """Changes a small file and removes its digest, as people do who edit it by hand."""
     value = json.loads(path.read_text())
     value.pop("digest", None)
     change(value)
@@ -52,6 +63,13 @@ def write_features(scratch: Scratch, rows: int = 3, *, z_rows: int | None = None
     np.save(scratch.path("z"), np.ones((z_rows or rows, 2), np.float16))
     np.save(scratch.path("c"), np.zeros((rows, 2), np.float16))
     return Product(rows=rows, shared={"feature_size": 2, "model": MODEL})
+
+
+def write_full(scratch: Scratch, number: float) -> Product:
+    """Writes a part of features whose files hold only one number."""
+    for role in ("z", "c"):
+        np.save(scratch.path(role), np.full((3, 2), number, np.float16))
+    return Product(rows=3, shared={"feature_size": 2, "model": MODEL})
 
 
 def write_assignments(scratch: Scratch, table: pa.Table) -> Product:

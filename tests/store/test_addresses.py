@@ -24,7 +24,7 @@ Store("s3://bucket/path")
 """
 
 
-def test_an_address_is_told_from_a_path(tmp_path):
+def test_an_address_is_not_taken_for_a_path(tmp_path):
     assert store_path("artifacts") == Path("artifacts")
     assert store_path(tmp_path) == tmp_path
     assert store_path(f"file://{tmp_path}") == tmp_path
@@ -68,7 +68,7 @@ def test_a_missing_bucket_is_named(bucket):
         Store("s3://absent/path")
 
 
-def test_missing_credentials_are_one_line(bucket, monkeypatch):
+def test_missing_credentials_are_named(bucket, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setattr(fsspec.get_filesystem_class("s3"), "_cache", {})
@@ -76,7 +76,7 @@ def test_missing_credentials_are_one_line(bucket, monkeypatch):
         Store(bucket)
 
 
-def test_a_refusal_names_the_rights_that_a_store_needs(bucket, monkeypatch):
+def test_a_denied_request_names_the_permissions_that_a_store_needs(bucket, monkeypatch):
     # The server then checks credentials, as a real one does.
     monkeypatch.setattr("moto.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)
     message = r"permission denied while reading .* list, read, write and delete"
@@ -84,7 +84,7 @@ def test_a_refusal_names_the_rights_that_a_store_needs(bucket, monkeypatch):
         Store(bucket)
 
 
-def test_an_unreachable_server_is_one_line(bucket, monkeypatch):
+def test_an_unreachable_server_is_named(bucket, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     monkeypatch.setattr(fsspec.get_filesystem_class("s3"), "_cache", {})
@@ -92,7 +92,7 @@ def test_an_unreachable_server_is_one_line(bucket, monkeypatch):
         Store(bucket)
 
 
-def test_an_invalid_endpoint_is_one_line(bucket, monkeypatch):
+def test_an_invalid_endpoint_is_named(bucket, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "nowhere at all")
     monkeypatch.setattr(fsspec.get_filesystem_class("s3"), "_cache", {})
     with pytest.raises(ConfigError, match="cannot be reached: Invalid endpoint: nowhere at all"):

@@ -1,4 +1,4 @@
-"""What only a store in a bucket has: leases, and copies on this machine."""
+"""Leases and cached copies, which only a store in a bucket has."""
 
 import os
 import shutil
@@ -11,13 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from cpp_pipe.store import (
     Artifact,
     ConfigError,
-    Product,
     Store,
     StoreError,
     cache,
@@ -30,11 +28,11 @@ from cpp_pipe.store.upkeep import collect, find_garbage, verify
 
 from ..buckets import below, change_json, in_bucket
 from ..waiting import wait_until
-from .stores import MODEL, PARTS, parts_folder, publish, recipe, rewrite, write_features
+from .stores import PARTS, parts_folder, publish, recipe, rewrite, write_features, write_full
 
 
 def lease_of(draft, name="a-00"):
-    """Where the lease of a part lies."""
+    """The path of the lease of a part."""
     return draft.folder / "locks" / f"{name}{leases.SUFFIX}"
 
 
@@ -53,10 +51,9 @@ def test_files_of_two_writers_of_one_part_are_never_mixed(bucket):
 
     def write(number):
         def make(scratch):
-            np.save(scratch.path("z"), np.full((3, 2), number, np.float16))
-            np.save(scratch.path("c"), np.full((3, 2), number, np.float16))
+            product = write_full(scratch, number)
             both.wait()
-            return Product(rows=3, shared={"feature_size": 2, "model": MODEL})
+            return product
 
         return draft.make_part("a-00", make)
 
@@ -91,12 +88,12 @@ def test_a_reader_sees_a_part_or_a_version_whole_or_not_at_all(bucket):
         return rounds
 
     with ThreadPoolExecutor(1) as pool:
-        looking = pool.submit(read)
-        wait_until(lambda: 0 in seen or looking.done())
+        reader = pool.submit(read)
+        wait_until(lambda: 0 in seen or reader.done())
         publish(store)
-        wait_until(lambda: 3 in seen or looking.done())
+        wait_until(lambda: 3 in seen or reader.done())
         is_done.set()
-        assert looking.result() > 1
+        assert reader.result() > 1
 
 
 # Writers that die.
@@ -151,10 +148,10 @@ def test_a_part_of_a_killed_writer_is_free_once_its_lease_expires(killed, monkey
     with draft.claim("a-00", wait=False) as is_held:
         assert is_held
         # Recent files may belong to a part that is being uploaded.
-        assert {one.path for one in find_garbage(killed)} == {writer}
+        assert {item.path for item in find_garbage(killed)} == {writer}
         monkeypatch.setattr(bucket_backend, "ORPHAN_SECONDS", 0)
         time.sleep(1)
-        removed = {one.path.name for one in collect(killed)}
+        removed = {item.path.name for item in collect(killed)}
         assert removed == {writer.name, *left}
         draft.make_part("a-00", write_features)
     draft.make_part("c-02", write_features)
@@ -262,14 +259,14 @@ def test_a_store_copied_into_a_bucket_and_back_can_be_continued(bucket, tmp_path
     assert sorted(draft.finished()) == list(PARTS[:2])
     draft.make_part(PARTS[2], write_features)
     draft.publish({}, {})
-    assert [list(verify(one)) for one in Store(back).artifacts()] == [[]] * 3
+    assert [list(verify(artifact)) for artifact in Store(back).artifacts()] == [[]] * 3
 
 
 # Copies on this machine.
 
 
 def copy_of(artifact: Artifact) -> Path:
-    """The copy of a file on this machine."""
+    """The cached copy of a file."""
     return artifact.path("a-00", "z")
 
 
@@ -382,7 +379,7 @@ def test_a_copy_that_another_command_removes_meanwhile_is_fetched_again(bucket, 
 
 
 def aged(path: Path, seconds: float) -> Path:
-    """Marks a copy as last used that long ago."""
+    """Marks a copy as last used some seconds ago."""
     then = time.time() - seconds
     os.utime(path, (then, then))
     return path
@@ -441,7 +438,7 @@ def test_gc_removes_copies_that_were_not_used_for_long(bucket, tmp_path):
     kept = artifact.path("a-00", "c")
     for path in (old, training / "some", training, left):
         os.utime(path, (long_ago, long_ago))
-    assert {one.path for one in collect(store)} == {old, training, left}
+    assert {item.path for item in collect(store)} == {old, training, left}
     assert not any(path.exists() for path in (old, training, left))
     assert kept.is_file()
     assert artifact.path("a-00", "z").is_file()

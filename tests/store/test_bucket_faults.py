@@ -1,4 +1,4 @@
-"""What goes wrong with a bucket: clocks that differ, lost leases, answers that are cut short."""
+"""Faults of buckets: clocks that differ, lost leases, truncated downloads."""
 
 import http.client
 import threading
@@ -10,21 +10,20 @@ from typing import ClassVar
 from urllib.parse import urlsplit
 
 import fsspec
-import numpy as np
 import pytest
 
-from cpp_pipe.store import Artifact, Draft, PartRecord, Product, Scratch, Store, StoreError, leases
+from cpp_pipe.store import Artifact, Draft, PartRecord, Store, StoreError, leases
 from cpp_pipe.store.upkeep import verify
 
 from ..buckets import below
-from .stores import MODEL, parts_folder, publish, recipe
+from .stores import parts_folder, publish, recipe, write_full
 
 # Clocks.
 
 
 @pytest.fixture
 def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Moves the clock by which this process takes leases from now on, by seconds."""
+    """Moves the clock of this process's leases by seconds."""
 
     def move(seconds: float) -> None:
         clock = SimpleNamespace(time=lambda: time.time() + seconds, sleep=time.sleep)
@@ -34,14 +33,8 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 def make(draft: Draft, number: int) -> PartRecord:
-    """Makes a part whose files are all of one number."""
-
-    def write(scratch: Scratch) -> Product:
-        for role in ("z", "c"):
-            np.save(scratch.path(role), np.full((3, 2), number, np.float16))
-        return Product(rows=3, shared={"feature_size": 2, "model": MODEL})
-
-    return draft.make_part("a-00", write)
+    """Makes a part whose files hold only one number."""
+    return draft.make_part("a-00", lambda scratch: write_full(scratch, number))
 
 
 @pytest.mark.parametrize("seconds", [-30, 30])
@@ -63,7 +56,7 @@ def test_writers_whose_clocks_are_far_apart_never_mix_their_files(
     with draft.claim("a-00", wait=False) as is_held:
         assert is_held
         set_clock(600)
-        # To the other the lease has expired: it takes it over from an owner that lives.
+        # By this clock the lease has expired, although its owner is alive.
         with draft.claim("a-00", wait=False) as is_held:
             assert is_held
             records = [make(draft, number) for number in ((1, 2) if is_owner_first else (2,))]
@@ -81,7 +74,7 @@ def test_writers_whose_clocks_are_far_apart_never_mix_their_files(
     assert len(below(parts_folder(store, draft))) == 3
 
 
-def test_a_lease_that_vanished_costs_work_and_mixes_nothing(bucket):
+def test_a_deleted_lease_mixes_no_files(bucket):
     store = Store(bucket)
     draft = store.draft(recipe(parts=("a-00",)))
     with draft.claim("a-00", wait=False):
@@ -95,30 +88,30 @@ def test_a_lease_that_vanished_costs_work_and_mixes_nothing(bucket):
     assert not below(draft.folder / "locks")
 
 
-# Answers.
+# Truncated downloads.
 
 
-class _Reader(BaseHTTPRequestHandler):
-    """Passes requests that read on to a server, and cuts some of its answers short."""
+class _CuttingProxy(BaseHTTPRequestHandler):
+    """Forwards GET and HEAD requests to a server, and truncates some of its answers."""
 
     protocol_version = "HTTP/1.1"
-    behind: ClassVar[str]
+    server_address: ClassVar[str]
     """The host and port of the server."""
-    left: ClassVar[int] = 0
-    """How many answers to requests for a NumPy file are still to be cut."""
+    cuts_left: ClassVar[int] = 0
+    """How many more requests for a NumPy file get half an answer."""
     is_declared: ClassVar[bool]
-    """Whether a cut answer says how long it is, so that nothing seems to be missing."""
+    """Whether half an answer declares its own length, so that nothing seems to be missing."""
 
     def do_GET(self) -> None:
         """Answers with the bytes of the server, or with their first half."""
-        connection = http.client.HTTPConnection(self.behind)
+        connection = http.client.HTTPConnection(self.server_address)
         connection.request(self.command, self.path, headers=dict(self.headers))
         answer = connection.getresponse()
         content = answer.read()
         whole = int(answer.getheader("Content-Length") or len(content))
         is_file = urlsplit(self.path).path.endswith(".npy") and self.command == "GET"
-        is_cut = is_file and self.left > 0
-        type(self).left -= is_cut
+        is_cut = is_file and self.cuts_left > 0
+        type(self).cuts_left -= is_cut
         sent = content[: len(content) // 2] if is_cut else content
         self.send_response(answer.status)
         for name, value in answer.getheaders():
@@ -129,7 +122,7 @@ class _Reader(BaseHTTPRequestHandler):
         self.wfile.write(sent)
         self.close_connection = is_cut
 
-    do_HEAD = do_GET  # noqa: N815 - so the library calls it
+    do_HEAD = do_GET  # noqa: N815 - the library's name
 
     def log_message(self, format: str, *values: object) -> None:  # noqa: A002
         """Prints nothing."""
@@ -139,17 +132,17 @@ class _Reader(BaseHTTPRequestHandler):
 def cut(
     bucket: str, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[int, bool], Artifact]]:
-    """Opens an artifact whose next so many answers are cut, with or without saying so."""
+    """Opens an artifact whose next downloads are truncated: how many, and how declared."""
     folder = publish(Store(bucket)).folder
-    _Reader.behind = urlsplit(server).netloc
-    proxy = ThreadingHTTPServer(("127.0.0.1", 0), _Reader)
+    _CuttingProxy.server_address = urlsplit(server).netloc
+    proxy = ThreadingHTTPServer(("127.0.0.1", 0), _CuttingProxy)
     thread = threading.Thread(target=proxy.serve_forever, daemon=True)
     thread.start()
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.server_port}")
     monkeypatch.setattr(fsspec.get_filesystem_class("s3"), "_cache", {})
 
     def open_cut(count: int, is_declared: bool) -> Artifact:
-        _Reader.left, _Reader.is_declared = count, is_declared
+        _CuttingProxy.cuts_left, _CuttingProxy.is_declared = count, is_declared
         return next(made for made in Store(bucket).artifacts() if made.folder == folder)
 
     yield open_cut
@@ -159,9 +152,7 @@ def cut(
 
 
 @pytest.mark.parametrize("is_declared", [False, True])
-def test_an_answer_that_is_cut_short_is_never_taken_for_the_file(
-    cut, is_declared, tmp_path, monkeypatch
-):
+def test_a_truncated_download_is_never_taken_for_the_file(cut, is_declared, tmp_path, monkeypatch):
     # Another machine, with an empty cache.
     monkeypatch.setenv("CPP_PIPE_CACHE", str(tmp_path / "other"))
     artifact = cut(1000, is_declared)

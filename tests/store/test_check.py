@@ -32,7 +32,7 @@ ROWS = 2
 
 
 def empty_columns(schema: pa.Schema) -> pa.Table:
-    """Two rows of a schema, of zeros and empty strings."""
+    """Two rows of zeros and empty strings in a schema."""
     values = {pa.string(): [""] * ROWS, pa.bool_(): [False] * ROWS}
     arrays = [pa.array(values.get(field.type, [0] * ROWS), field.type) for field in schema]
     return pa.Table.from_arrays(arrays, schema=schema)
@@ -125,12 +125,12 @@ def test_a_table_without_repeated_columns_refuses_them(tmp_path):
         check(tmp_path, repeating(5), plain)
 
 
-def test_the_rows_of_a_table_with_repeated_columns_are_counted_too(tmp_path):
+def test_rows_of_a_table_with_repeated_columns_are_counted(tmp_path):
     with pytest.raises(StoreError, match="has 1 row, its part has 2"):
         check(tmp_path, repeating(5).slice(1))
 
 
-def test_a_draft_takes_assignments_of_several_numbers_but_no_half_pair(tmp_path):
+def test_a_draft_refuses_assignments_with_half_a_pair_of_columns(tmp_path):
     table = empty_columns(ASSIGNMENTS.table().schema(numbers=[20, 3]))
     draft = Store(tmp_path).draft(recipe(kind=ASSIGNMENTS.name))
     with pytest.raises(StoreError, match="the kind declares"):
@@ -177,7 +177,7 @@ VECTORS = Table(suffix=".parquet", columns=(Column(name="embedding", type=VECTOR
 
 
 def write_vectors(path: Path, vectors: np.ndarray, row_group: int) -> None:
-    """A part of vectors in row groups, as a stage writes it."""
+    """Writes a part of vectors in row groups, as a stage does."""
     flat = pa.array(vectors.reshape(-1))
     schema = VECTORS.schema(vector_size=vectors.shape[1])
     rows = pa.FixedSizeListArray.from_arrays(flat, type=schema.field(0).type)
@@ -190,7 +190,7 @@ def write_vectors(path: Path, vectors: np.ndarray, row_group: int) -> None:
     )
 
 
-def test_vectors_are_checked_in_a_small_part_of_their_memory(tmp_path):
+def test_checking_vectors_needs_a_fraction_of_their_memory(tmp_path):
     rows, width = 100_000, 512
     path = tmp_path / "part.parquet"
     write_vectors(path, np.ones((rows, width), np.float16), rows)
@@ -236,7 +236,7 @@ def test_vectors_are_checked_once_they_are_read_and_not_for_other_columns(tmp_pa
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 def test_a_part_with_vectors_that_are_not_finite_is_not_kept(tmp_path, wrong):
-    """The reader refuses it, so that it would be published and nobody could open it."""
+    """Readers would refuse the published artifact."""
     draft = Store(tmp_path).draft(recipe())
 
     def write(scratch):
@@ -253,7 +253,7 @@ def test_a_part_with_vectors_that_are_not_finite_is_not_kept(tmp_path, wrong):
     "array", [np.ones((3, 2), np.float16, order="F"), np.ones((3, 2), ">f2")], ids=["F", "big"]
 )
 def test_an_array_of_another_layout_is_refused(tmp_path, array):
-    """Readers take its bytes as they are, row after row."""
+    """Readers assume that its bytes lie row after row."""
     draft = Store(tmp_path).draft(recipe())
 
     def write(scratch):

@@ -22,6 +22,7 @@ from .stores import (
     recipe,
     write_assignments,
     write_features,
+    write_full,
 )
 
 
@@ -119,7 +120,7 @@ def test_a_wrong_schema_is_refused(root, change):
     assert list(draft.finished()) == ["a-00"]
 
 
-def test_parts_that_differ_in_what_they_must_share_are_not_published(root):
+def test_parts_with_different_shared_facts_are_not_published(root):
     def write(size):
         def write_part(scratch):
             np.save(scratch.path("z"), np.ones((1, size), np.float16))
@@ -135,7 +136,7 @@ def test_parts_that_differ_in_what_they_must_share_are_not_published(root):
         draft.publish({}, {})
 
 
-def test_a_part_that_another_version_made_is_not_made_again(root):
+def test_a_part_of_another_version_is_reused(root):
     store = Store(root)
     first = publish(store, recipe(parts=PARTS[:2]))
     draft = store.draft(recipe(parts=PARTS))
@@ -145,7 +146,7 @@ def test_a_part_that_another_version_made_is_not_made_again(root):
     ]
 
 
-def test_a_part_that_another_version_made_is_linked_on_a_disk(tmp_path):
+def test_a_reused_part_is_linked_on_a_disk(tmp_path):
     store = Store(tmp_path)
     first = publish(store, recipe(parts=PARTS[:2]))
     draft = store.draft(recipe(parts=PARTS))
@@ -153,7 +154,7 @@ def test_a_part_that_another_version_made_is_linked_on_a_disk(tmp_path):
     assert os.path.samefile(old, str(parts_folder(store, draft) / old.name))
 
 
-def test_a_part_that_another_version_made_is_copied_within_its_bucket(bucket, tmp_path):
+def test_a_reused_part_is_copied_within_its_bucket(bucket, tmp_path):
     store = Store(bucket)
     publish(store, recipe(parts=PARTS[:2]))
     shutil.rmtree(tmp_path / "cache")
@@ -163,13 +164,13 @@ def test_a_part_that_another_version_made_is_copied_within_its_bucket(bucket, tm
     assert list(verify(draft.publish({}, {}))) == []
 
 
-def test_a_part_of_another_recipe_is_not_taken(root):
+def test_a_part_of_another_recipe_is_not_reused(root):
     store = Store(root)
     publish(store, recipe(config={"gamma": 1.0}))
     assert store.draft(recipe(config={"gamma": 2.0})).finished() == {}
 
 
-def test_many_processes_that_finish_at_once_publish_one_manifest(root):
+def test_threads_that_finish_at_once_publish_one_manifest(root):
     store = Store(root)
     draft = store.draft(recipe())
     for name in PARTS:
@@ -199,9 +200,7 @@ def test_a_part_that_another_is_making_is_not_adopted(root):
     def write(scratch):
         publish(store, recipe(parts=PARTS[:1]))
         assert store.draft(recipe(parts=PARTS[:2])).finished() == {}
-        np.save(scratch.path("z"), np.zeros((3, 2), np.float16))
-        np.save(scratch.path("c"), np.zeros((3, 2), np.float16))
-        return Product(rows=3, shared={"feature_size": 2, "model": MODEL})
+        return write_full(scratch, 0)
 
     with late.claim("a-00", wait=False):
         late.make_part("a-00", write)
@@ -210,7 +209,7 @@ def test_a_part_that_another_is_making_is_not_adopted(root):
 
 
 def test_a_part_that_was_just_made_is_not_adopted(root):
-    """Between the search for parts of other versions and their adoption, somebody made it."""
+    """Somebody made it between the search for parts of other versions and their adoption."""
     store = Store(root)
     publish(store, recipe(parts=PARTS[:1]))
     draft = Draft(store.folder(FEATURES, recipe().version), FEATURES, recipe())

@@ -10,7 +10,7 @@ def entry(value: str) -> dict[str, str]:
     return {"op": "name", "by": "me", "value": value}
 
 
-def test_a_log_that_shrank_gets_no_further_entry(root):
+def test_a_log_that_lost_an_entry_takes_no_new_one(root):
     store = Store(root)
     log = store.runs.edits("mine")
     log.append(entry("cats"), seen=0)

@@ -17,7 +17,7 @@ from cpp_pipe.store.locks import lock
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
-def test_a_disk_without_locks_is_one_line_that_says_what_to_do(
+def test_the_error_for_a_disk_without_locks_says_what_to_do(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(handle: int, mode: int) -> None:
@@ -58,7 +58,7 @@ def is_free(path: Path, *, shared: bool) -> bool:
 
 
 @pytest.mark.parametrize("how", ["shared", "alone"])
-def test_a_killed_owner_holds_a_lock_no_longer(tmp_path: Path, how: str):
+def test_a_killed_process_releases_its_lock(tmp_path: Path, how: str):
     path = tmp_path / "lock"
     with held_by_another(path, how) as owner:
         assert is_free(path, shared=True) == (how == "shared")

@@ -1,4 +1,4 @@
-"""What an earlier version of the program made is found again: by its versions and its contents."""
+"""Artifacts of an earlier version of the program are found again, by version and by content."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -30,13 +30,13 @@ tests/store/old_store.py. Then record the versions: `python -m tests.store.old_s
 
 
 class World(NamedTuple):
-    """A store of the old manifests, and what they were made from."""
+    """A store of the old manifests, and the inputs that they were made from."""
 
     store: Store
     folder: Path
 
     def job(self, run: str, slot: str) -> Job:
-        """What makes a slot of a run today."""
+        """The job that makes a slot of a run today."""
         return job_of(plan_of(self.store, run, self.folder), slot, self.folder)
 
     def old(self, run: str, slot: str) -> Artifact:
@@ -53,7 +53,7 @@ def world(tmp_path_factory) -> World:
 
 
 def differences(old: Manifest, new: Recipe) -> list[str]:
-    """What differs between the recipe of a manifest and another, a line each."""
+    """The differences between the recipe of a manifest and another, a line each."""
     names = ("kind", "format", "stage", "revision")
     pairs = [(name, getattr(old, name), getattr(new, name)) for name in names]
     for name in sorted({*old.config, *new.config}):
@@ -104,7 +104,7 @@ def test_an_old_artifact_is_current_and_its_content_the_same(world, run, slot):
 
 
 def test_exact_numbers_are_made_again_byte_by_byte(world, tmp_path):
-    """What was imported are rows of whole lengths: no processor rounds them otherwise."""
+    """The lengths of the imported rows are whole numbers, so every processor rounds alike."""
     store = Store(tmp_path)
     plan = plan_of(store, "imported", world.folder)
     embeddings, duplicates = (

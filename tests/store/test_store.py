@@ -2,8 +2,6 @@
 
 import json
 import os
-import resource
-import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,8 +19,10 @@ from cpp_pipe.store.manifest import Manifest, PartRecord
 from cpp_pipe.store.paths import StorePath, is_in_bucket
 from cpp_pipe.store.upkeep import collect, find_garbage, verify
 
+from ..small_disk import no_file_may_grow_above
 from .stores import (
     assignments_table,
+    json_values,
     publish,
     recipe,
     rewrite,
@@ -30,22 +30,17 @@ from .stores import (
     write_features,
 )
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=8,
-)  # fmt: skip
+FINITE = json_values(are_finite=True)
 
 
-@given(st.dictionaries(st.text(), json_values, min_size=2, max_size=5), st.randoms())
+@given(st.dictionaries(st.text(), FINITE, min_size=2, max_size=5), st.randoms())
 def test_a_digest_ignores_the_order_of_keys(value, random):
     keys = list(value)
     random.shuffle(keys)
     assert digest_json(value) == digest_json({key: value[key] for key in keys})
 
 
-@given(st.dictionaries(st.text(max_size=5), json_values, max_size=3))
+@given(st.dictionaries(st.text(max_size=5), FINITE, max_size=3))
 def test_a_version_ignores_the_order_of_settings_and_parts(config):
     forth = recipe(config={"gamma": 1.0, **config})
     back = recipe(
@@ -75,7 +70,7 @@ def test_a_manifest_reads_back_as_it_was_written(root):
     assert PartRecord.from_json(json.loads(json.dumps(part.to_json())), path) == part
 
 
-def test_reading_an_empty_store_makes_nothing(root):
+def test_reading_an_empty_store_creates_nothing(root):
     store = Store(root)
     assert store.artifacts() == [] and store.runs.names() == []
     assert store.runs.read("default").versions == {}
@@ -105,18 +100,18 @@ def test_verify_finds_no_fault_in_a_sound_store(root):
 
 
 def file_of(artifact: Artifact, part: str, role: str):
-    """Where a file of an artifact lies in its store."""
+    """The path of a file in its store."""
     return artifact.folder / "parts" / artifact.part_names[part].files[role].name
 
 
 def test_verify_names_the_file_of_a_flipped_byte(root):
     artifact = publish(Store(root))
-    victim = file_of(artifact, "b-01", "z")
-    data = bytearray(victim.read_bytes())
-    data[-1] ^= 1
-    victim.write_bytes(bytes(data))
+    damaged = file_of(artifact, "b-01", "z")
+    content = bytearray(damaged.read_bytes())
+    content[-1] ^= 1
+    damaged.write_bytes(bytes(content))
     faults = list(verify(Artifact(artifact.folder)))
-    assert [fault.path for fault in faults] == [victim]
+    assert [fault.path for fault in faults] == [damaged]
     assert "other bytes" in faults[0].what
 
 
@@ -144,23 +139,23 @@ def test_a_quick_verify_names_missing_and_truncated_files_and_reads_none(root):
     assert "missing" in faults[gone] and "bytes instead of" in faults[cut]
 
 
-def _date(path: StorePath, age: float) -> None:
-    """Makes a file so many seconds old."""
-    assert isinstance(path, Path), "in a bucket a file has no such date"
-    moment = time.time() - age
+def set_age(path: StorePath, seconds: float) -> None:
+    """Dates a file's last change back by some seconds."""
+    assert isinstance(path, Path), "in a bucket the date of a file cannot be set"
+    moment = time.time() - seconds
     os.utime(path, (moment, moment))
 
 
-def test_a_manifest_that_was_written_to_is_read_again(root):
+def test_a_changed_manifest_is_read_again(root):
     artifact = publish(Store(root))
     path = artifact.folder / "manifest.json"
     if is_in_bucket(path):
         pytest.skip("manifests in a bucket are read each time")
     for age in (3600, 1800):  # long ago, so that it may be kept
-        _date(path, age)
+        set_age(path, age)
         assert Artifact(artifact.folder).manifest.stage == artifact.manifest.stage
     rewrite(path, lambda manifest: manifest.update(format=7))
-    _date(path, 900)
+    set_age(path, 900)
     with pytest.raises(StoreError, match="in format 7"):
         _ = Artifact(artifact.folder).manifest
 
@@ -175,7 +170,7 @@ def test_gc_never_removes_what_a_run_refers_to(root):
     dropped.make_part("a-00", write_features)
     begun = {"heads": "0" * 16, "features": half.recipe.version}
     store.runs.update("mine", versions={"features": kept.version}, making=begun)
-    assert {one.path for one in find_garbage(store)} == {lost.folder, dropped.folder}
+    assert {item.path for item in find_garbage(store)} == {lost.folder, dropped.folder}
     collect(store)
     assert list(verify(Artifact(kept.folder))) == []
     assert list(half.finished()) == ["a-00"]
@@ -207,8 +202,8 @@ def test_gc_finds_files_that_a_killed_process_left_on_a_disk(tmp_path):
     store.runs.update("mine", versions={"features": artifact.version})
     left = artifact.folder / "parts" / ".tmp-a-00.z.npy-123-abcd"
     left.write_bytes(b"half")
-    assert [one.path for one in find_garbage(store)] == [left]
-    assert [one.bytes for one in collect(store)] == [4]
+    assert [item.path for item in find_garbage(store)] == [left]
+    assert [item.bytes for item in collect(store)] == [4]
     assert not left.exists() and find_garbage(store) == []
 
 
@@ -259,19 +254,12 @@ def test_a_lock_is_free_once_its_owner_releases_it(root):
         assert third
 
 
-def test_a_full_disk_is_one_line_and_keeps_finished_parts(root):
+def test_a_full_disk_is_an_error_and_keeps_finished_parts(root):
     draft = Store(root).draft(recipe())
     draft.make_part("a-00", write_features)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        # The system lets no file grow further, like a full disk.
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-        with pytest.raises(StoreError, match="no space left while writing"):
-            draft.make_part("b-01", lambda scratch: write_features(scratch, rows=1000))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, before)
+    no_space = pytest.raises(StoreError, match="no space left while writing")
+    with no_file_may_grow_above(100), no_space:
+        draft.make_part("b-01", lambda scratch: write_features(scratch, rows=1000))
     assert list(draft.finished()) == ["a-00"]
     draft.make_part("b-01", write_features)
     assert sorted(draft.finished()) == ["a-00", "b-01"]

@@ -1,4 +1,4 @@
-"""`cpp-pipe compare`: what its tables say of runs, and which files it writes."""
+"""`cpp-pipe compare`: its tables of runs, and the files that it writes."""
 
 import csv
 import json
@@ -35,8 +35,8 @@ def read_json(store: Path, *words: str) -> dict:
     return json.loads(succeed(store, "compare", *words, "--json").out)
 
 
-def groups_of(told: dict) -> dict[str, dict]:
-    return {group["label"]: group for group in told["groups"]}
+def groups_of(printed: dict) -> dict[str, dict]:
+    return {group["label"]: group for group in printed["groups"]}
 
 
 def test_scores_are_those_of_the_clusters_against_the_labels(store):
@@ -49,23 +49,23 @@ def test_scores_are_those_of_the_clusters_against_the_labels(store):
 
 
 def test_runs_of_different_images_agree_over_the_images_that_both_hold(store):
-    told = read_json(store, "all", "half")
+    printed = read_json(store, "all", "half")
     whole, half = (
         Run.open(store, name).artifact("assignments").column("cluster") for name in ("all", "half")
     )
     expected = adjusted_rand_score(whole[::2], half)
-    assert told["agreement"][0][1] == told["agreement"][1][0] == pytest.approx(expected)
-    assert (told["shared"], told["images"]) == (80, 160)
-    assert any("different images" in note for note in told["notes"])
+    assert printed["agreement"][0][1] == printed["agreement"][1][0] == pytest.approx(expected)
+    assert (printed["shared"], printed["images"]) == (80, 160)
+    assert any("different images" in note for note in printed["notes"])
 
 
 def test_settings_that_differ_are_named_and_others_are_not(store):
-    told = read_json(store, "all", "half")
-    assert told["settings"] == {"assign.k": ["4", "2"]}
+    printed = read_json(store, "all", "half")
+    assert printed["settings"] == {"assign.k": ["4", "2"]}
     assert "train.features" not in succeed(store, "compare", "all", "half").out
 
 
-def test_images_of_keys_that_occur_twice_are_matched_by_their_shards_too(tmp_path):
+def test_images_with_repeated_keys_are_matched_by_shard_and_key(tmp_path):
     for name, order in (("a", [0, 1, 2, 3]), ("b", [4, 5, 6, 7])):
         write(tmp_path / f"{name}.npz", np.array(order * 10) + 8 * np.repeat(np.arange(10), 4))
     twice = tmp_path / "twice"
@@ -80,8 +80,8 @@ def test_images_of_keys_that_occur_twice_are_matched_by_their_shards_too(tmp_pat
         files = [folder / "a.npz", folder / "b.npz"]
         succeed(twice, "import", *files[: 3 - number], "--model", "ViT-B-32", "--run", run)
         succeed(twice, "assign", "--run", run, "--k", "4")
-    told = read_json(twice, "run-1", "run-2")
-    assert told["shared"] == 40
+    printed = read_json(twice, "run-1", "run-2")
+    assert printed["shared"] == 40
 
 
 def test_without_labels_there_are_no_scores_but_agreement(tmp_path):
@@ -91,20 +91,20 @@ def test_without_labels_there_are_no_scores_but_agreement(tmp_path):
     out = succeed(store, "compare", "plain_k-2", "plain_k-4").out
     assert "ACC" not in out and "conf." in out and "Agreement" in out
     assert "conf.: mean confidence; s: seconds of all steps after the embeddings" in out
-    told = read_json(store, "plain_k-2", "plain_k-4", "--rivals")
-    assert told["classes"] is None
-    assert groups_of(told)["Ward"]["k"]["mean"] == 2, "as many as the first run has"
+    printed = read_json(store, "plain_k-2", "plain_k-4", "--rivals")
+    assert printed["classes"] is None
+    assert groups_of(printed)["Ward"]["k"]["mean"] == 2, "as many as the first run has"
 
 
-def test_rivals_cluster_the_same_images_into_as_many_clusters_as_there_are_classes(store):
-    told = read_json(store, "all", "--rivals")
-    groups = groups_of(told)
+def test_rivals_cluster_the_same_images_with_k_as_the_number_of_classes(store):
+    printed = read_json(store, "all", "--rivals")
+    groups = groups_of(printed)
     assert list(groups) == ["all", *RIVALS]
     for name in ("k-means", "Ward", "spectral"):
         assert groups[name]["k"]["mean"] == 4
         assert groups[name]["acc"]["mean"] > 0.9, "the groups are far apart"
         assert groups[name]["confidence"] is None
-    assert len(told["agreement"]) == 5
+    assert len(printed["agreement"]) == 5
 
 
 def test_a_rival_that_is_not_installed_is_named_with_what_installs_it(store, monkeypatch):
@@ -119,8 +119,8 @@ def test_rivals_of_equal_images_warn_of_nothing(tmp_path):
     x = np.full((30, 4), 0.5, np.float32)
     np.savez(tmp_path / "equal.npz", x=x, y=np.arange(30) % 3)
     import_run(tmp_path / "artifacts", "equal", tmp_path / "equal.npz")
-    told = read_json(tmp_path / "artifacts", "equal", "--rivals")
-    assert groups_of(told)["k-means"]["k"]["mean"] == 1
+    printed = read_json(tmp_path / "artifacts", "equal", "--rivals")
+    assert groups_of(printed)["k-means"]["k"]["mean"] == 1
 
 
 def test_k_of_rivals_may_be_named(store):
@@ -200,9 +200,9 @@ def test_the_page_shows_plots_and_loads_nothing(written):
 
 
 def test_json_file_is_what_the_flag_prints(store, written):
-    told = read_json(store, "all", "half")
+    printed = read_json(store, "all", "half")
     saved = json.loads((written / "table.json").read_text())
-    assert saved["groups"][:2] == told["groups"]
+    assert saved["groups"][:2] == printed["groups"]
 
 
 def test_python_gives_the_same_comparison(store):
@@ -214,7 +214,7 @@ def test_python_gives_the_same_comparison(store):
     assert str(compared) == compared.to_markdown()
 
 
-def test_what_cannot_be_compared_is_refused_with_what_to_do(store, tmp_path):
+def test_an_invalid_comparison_is_refused_with_what_to_do(store, tmp_path):
     assert "no run 'none': name one of its runs (all, half)" in fail(
         store, "compare", "all", "none"
     )
@@ -226,10 +226,10 @@ def test_what_cannot_be_compared_is_refused_with_what_to_do(store, tmp_path):
         compare("none", store=store)
 
 
-def test_clusters_that_a_run_lacks_are_made(store, tmp_path):
+def test_missing_clusters_of_a_run_are_made(store, tmp_path):
     import_run(store, "fresh", write(tmp_path / "fresh.npz", np.arange(0, 160, 4)))
-    told = read_json(store, "fresh")
-    assert told["groups"][0]["k"]["mean"] >= 1
+    printed = read_json(store, "fresh")
+    assert printed["groups"][0]["k"]["mean"] >= 1
     assert "assignments" in Run.open(store, "fresh").record.versions
 
 
@@ -293,12 +293,12 @@ def test_k_without_rivals_is_refused(store):
 
 
 @pytest.mark.parametrize("k", [0, -3, 2.5, "4", True])
-def test_a_k_of_rivals_that_cannot_be_is_refused(store, k):
+def test_an_invalid_k_of_rivals_is_refused(store, k):
     with pytest.raises(ConfigError, match=f"k must be a whole number, at least 1, got {k!r}"):
         compare("all", store=store, rivals=True, k=k)
 
 
-def test_what_is_no_run_is_refused_with_what_to_give(store):
+def test_values_that_are_not_runs_are_refused_with_what_to_give(store):
     for wrong in (["all", "half"], 5, None):
         with pytest.raises(ConfigError, match="name runs one by one, as in compare"):
             compare(wrong, store=store)  # pyright: ignore[reportArgumentType]
@@ -331,20 +331,20 @@ def test_a_rival_that_cannot_be_imported_is_left_out_and_costs_no_other(
     assert "k-means" in labels and "broken" not in labels
 
 
-def test_images_that_share_their_keys_alone_are_told(store):
+def test_images_matched_by_key_alone_are_reported(store):
     notes = read_json(store, "all", "half")["notes"]
     assert any("all and half are matched only by key" in note for note in notes)
 
 
-def test_rivals_say_whose_embeddings_they_cluster(store):
-    told = read_json(store, "all", "half", "--rivals")
-    assert sum("matched only by key" in note for note in told["notes"]) == 1
-    labels = list(groups_of(told))
+def test_rivals_name_the_run_whose_embeddings_they_cluster(store):
+    printed = read_json(store, "all", "half", "--rivals")
+    assert sum("matched only by key" in note for note in printed["notes"]) == 1
+    labels = list(groups_of(printed))
     assert labels[:4] == ["all", "half", "k-means on all", "Ward on all"]
     assert "Ward on half" in labels
 
 
-def test_a_run_with_the_name_of_a_rival_is_told_from_it(store, tmp_path):
+def test_a_run_named_like_a_rival_has_another_label(store, tmp_path):
     import_run(store, "Ward", write(tmp_path / "ward.npz", np.arange(40)))
     succeed(store, "assign", "--run", "Ward", "--k", "4")
     groups = groups_of(read_json(store, "Ward", "--rivals"))
@@ -352,21 +352,21 @@ def test_a_run_with_the_name_of_a_rival_is_told_from_it(store, tmp_path):
     assert [group["is_rival"] for group in groups.values()] == [False, True, True, True, True]
 
 
-def test_runs_that_share_no_image_are_told(store, tmp_path):
+def test_runs_that_share_no_image_are_reported(store, tmp_path):
     content = dict(np.load(write(tmp_path / "x.npz", np.arange(40))))
     content["key"] = np.array([f"other-{n}" for n in range(40)])
     np.savez(tmp_path / "x.npz", **content)  # pyright: ignore[reportArgumentType]
     import_run(store, "elsewhere", tmp_path / "x.npz")
     succeed(store, "assign", "--run", "elsewhere", "--k", "4")
-    told = read_json(store, "all", "elsewhere")
-    assert told["shared"] == 0 and told["agreement"][0][1] is None
-    assert told["notes"] == [
+    printed = read_json(store, "all", "elsewhere")
+    assert printed["shared"] == 0 and printed["agreement"][0][1] is None
+    assert printed["notes"] == [
         "the runs hold different images: scores are over the images of each; some share no image "
         "(no key of one is in the other), so that nothing says how far they agree"
     ]
 
 
-def test_zero_has_no_sign():
+def test_rounded_zero_has_no_sign():
     assert agreement_cells([-0.001, -0.2, None]) == ["0.00", "-0.20", "-"]
 
 

@@ -15,7 +15,7 @@ COMPILED = [name for name, rival in RIVALS.items() if rival.compiles and rival.i
 @pytest.mark.slow
 @pytest.mark.umap
 @pytest.mark.skipif(not COMPILED, reason="neither UMAP nor EVoC is installed")
-def test_they_find_groups_that_are_far_apart(tmp_path):
+def test_compiled_rivals_find_well_separated_groups(tmp_path):
     store = make_runs(tmp_path)
     done = succeed(store, "compare", "all", "--rivals", "--json")
     groups = {group["label"]: group for group in json.loads(done.out)["groups"]}

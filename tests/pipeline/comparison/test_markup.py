@@ -1,4 +1,4 @@
-"""Tables of a comparison as LaTeX, Markdown and HTML, whose names hold marks of each of them."""
+"""Tables of a comparison in LaTeX, Markdown and HTML, with names that hold markup of each."""
 
 import re
 import shutil
@@ -71,7 +71,7 @@ def test_no_mark_of_latex_is_left_in_a_name(compared):
     assert not re.search(r"^\s*[*\[]", body, re.M), "an option of the end of the line before"
 
 
-def test_letters_of_latex_need_no_command_of_ours():
+def test_latex_needs_no_command_of_ours_for_letters():
     from cpp_pipe.pipeline.comparison.markup_tables import _tex
 
     assert _tex("é ± ñ Č") == r"é $\pm$ ñ Č"
@@ -121,7 +121,7 @@ def test_a_reader_of_markdown_sees_the_names_as_they_are(compared):
 
 
 def shown(tokens) -> str:
-    """Plain text; anything but text, and code that names settings, is a mark that was read."""
+    """The plain text; anything but text and code counts as markup that was interpreted."""
     assert {token.type for token in tokens} <= {
         "text", "text_special", "code_inline", "strong_open", "strong_close"
     }  # fmt: skip
@@ -129,7 +129,7 @@ def shown(tokens) -> str:
 
 
 class Page(HTMLParser):
-    """The elements of a page, and the text of its heads of rows and columns."""
+    """The elements of a page, and the text of its row and column headings."""
 
     def __init__(self) -> None:
         super().__init__()

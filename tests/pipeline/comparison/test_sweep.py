@@ -1,4 +1,4 @@
-"""`cpp-pipe sweep`: which runs it makes, what they share, and how they are told apart."""
+"""`cpp-pipe sweep`: the runs that it makes, the artifacts that they share, and their names."""
 
 import json
 import re
@@ -78,7 +78,7 @@ def test_a_key_of_two_tables_is_named_with_its_table():
         ([], "nothing to vary"),
     ],
 )
-def test_values_that_cannot_be_are_refused_before_any_work(assignments, message):
+def test_invalid_values_are_refused_before_any_work(assignments, message):
     with pytest.raises(ConfigError, match=message):
         plan_sweep("a", Settings(), read_axes(Settings(), assignments))
 
@@ -100,13 +100,13 @@ def test_equal_steps_are_made_once_and_a_second_sweep_makes_nothing(store):
     assert again.out == first.out
 
 
-def test_seeds_are_one_line_with_their_spread(store):
-    told = json.loads(succeed(store, *SWEEP, "--json").out)
-    assert [group["label"] for group in told["groups"]] == ["clusterings=4", "clusterings=8"]
-    for group in told["groups"]:
+def test_seeds_share_one_line_with_their_spread(store):
+    result = json.loads(succeed(store, *SWEEP, "--json").out)
+    assert [group["label"] for group in result["groups"]] == ["clusterings=4", "clusterings=8"]
+    for group in result["groups"]:
         assert group["seeds"] == [0, 1] and group["acc"]["spread"] is not None
-    assert told["settings"] == {"spectrum.clusterings": ["4", "8"]}
-    assert all(told["agreement"][n][n] is not None for n in (0, 1))
+    assert result["settings"] == {"spectrum.clusterings": ["4", "8"]}
+    assert all(result["agreement"][n][n] is not None for n in (0, 1))
 
 
 def test_a_run_of_a_sweep_is_a_run_like_any_other(store):
@@ -115,24 +115,26 @@ def test_a_run_of_a_sweep_is_a_run_like_any_other(store):
     assert "160 images in 4 clusters" in out
 
 
-def test_settings_that_change_nothing_are_told(store):
+def test_settings_without_effect_are_reported(store):
     # Nothing is trained, so the temperature of the training matters to nothing.
     words = ("sweep", "--run", "all", "--set", "train.eta=0.1,0.2", "--k", "4")
-    told = json.loads(succeed(store, *words, "--json").out)
-    assert told["settings"] == {"train.eta": ["0.1", "0.2"]}
-    assert told["notes"] == ["all_eta-0.1_k-4 and all_eta-0.2_k-4 made the same clusters"]
+    result = json.loads(succeed(store, *words, "--json").out)
+    assert result["settings"] == {"train.eta": ["0.1", "0.2"]}
+    assert result["notes"] == ["all_eta-0.1_k-4 and all_eta-0.2_k-4 made the same clusters"]
 
 
 def test_list_makes_nothing(store):
     before = set(Store(store).runs.names())
     out = succeed(store, "sweep", "--run", "all", "--k", "2,3", "--list").out
     assert "all_k-2" in out and "all_k-3" in out
-    told = json.loads(succeed(store, "sweep", "--run", "all", "--k", "2,3", "--list", "--json").out)
-    assert told == {"runs": ["all_k-2", "all_k-3"]}
+    result = json.loads(
+        succeed(store, "sweep", "--run", "all", "--k", "2,3", "--list", "--json").out
+    )
+    assert result == {"runs": ["all_k-2", "all_k-3"]}
     assert set(Store(store).runs.names()) == before
 
 
-def test_a_sweep_needs_something_to_vary_and_embeddings(store, tmp_path):
+def test_a_sweep_needs_varied_settings_and_embeddings(store, tmp_path):
     assert "nothing to vary" in fail(store, "sweep", "--run", "all")
     assert "no embeddings yet" in fail(tmp_path / "none", "sweep", "--run", "x", "--k", "2,3")
     mistyped = fail(store, "sweep", "--run", "al", "--k", "2,3")
@@ -147,7 +149,7 @@ def test_a_run_of_other_images_is_not_overwritten(store, tmp_path):
     assert Run.open(store, "all_k-6").artifact("embeddings").rows == 40
 
 
-def test_what_the_comparison_would_refuse_is_refused_before_any_run_is_made(store, tmp_path):
+def test_an_invalid_comparison_is_refused_before_any_run_is_made(store, tmp_path):
     table = tmp_path / "labels.csv"
     table.write_text("key,label\nnothing,cat\n")
     few = ("sweep", "--run", "few", "--k", "2,3")
@@ -175,15 +177,15 @@ def _few():
 
 def test_python_sweeps_the_same_runs(store):
     table = Run.open(store, "all").sweep({"spectrum.clusterings": [4, 8]}, seeds=2, k=4)
-    told = json.loads(succeed(store, *SWEEP, "--json").out)
-    assert table.to_json() == told
+    result = json.loads(succeed(store, *SWEEP, "--json").out)
+    assert table.to_json() == result
 
 
 def sweep_json(store: Path, *words: str) -> dict:
     return json.loads(succeed(store, "sweep", "--run", "all", *words, "--json").out)
 
 
-def test_sweeps_of_other_fixed_values_leave_each_others_runs(store):
+def test_a_sweep_leaves_runs_of_sweeps_with_other_fixed_values(store):
     succeed(store, "sweep", "--run", "all", "--seeds", "2", "--k", "3")
     before = Store(store).runs.read("all_k-3_seed-0")
     succeed(store, "sweep", "--run", "all", "--seeds", "2", "--k", "5")
@@ -201,7 +203,7 @@ def test_a_run_of_other_settings_is_not_overwritten(store):
     assert Store(store).runs.read("all_k-7") == before
 
 
-def test_what_a_run_was_given_later_stays_and_its_sweep_continues(store):
+def test_a_sweep_keeps_settings_that_a_run_got_later(store):
     words = ("sweep", "--run", "all", "--k", "9")
     first = succeed(store, *words).out
     runs = Store(store).runs
@@ -221,41 +223,41 @@ def test_seeds_stay_one_line_where_one_of_them_has_other_captions(store):
     assert len(after["groups"]) == len(before["groups"]) == 1
 
 
-def test_settings_that_leave_no_trace_in_clusters_are_lines_of_their_own(store):
-    told = sweep_json(store, "--set", "select_k.rule=code,bic", "--k", "4")
-    assert [group["runs"] for group in told["groups"]] == [["all_rule-code_k-4"],
+def test_settings_that_clusters_do_not_record_get_lines_of_their_own(store):
+    result = sweep_json(store, "--set", "select_k.rule=code,bic", "--k", "4")
+    assert [group["runs"] for group in result["groups"]] == [["all_rule-code_k-4"],
                                                            ["all_rule-bic_k-4"]]  # fmt: skip
-    assert told["notes"] == ["all_rule-code_k-4 and all_rule-bic_k-4 made the same clusters"]
+    assert result["notes"] == ["all_rule-code_k-4 and all_rule-bic_k-4 made the same clusters"]
 
 
-def test_numbers_of_eigenvectors_differ_beside_numbers_of_clusters(store):
-    told = sweep_json(store, "--k", "2,3", "--set", "spectrum.k_max=8,12")
-    assert len(told["groups"]) == 4
-    assert told["settings"]["spectrum.k_max"] == ["8", "8", "12", "12"]
+def test_k_max_is_listed_only_if_it_was_varied(store):
+    result = sweep_json(store, "--k", "2,3", "--set", "spectrum.k_max=8,12")
+    assert len(result["groups"]) == 4
+    assert result["settings"]["spectrum.k_max"] == ["8", "8", "12", "12"]
     # Without a number the eigenvectors follow from k.
     assert list(sweep_json(store, "--k", "2,60")["settings"]) == ["assign.k"]
 
 
-def test_numbers_that_differ_late_are_lines_of_their_own(store):
-    told = sweep_json(store, "--set", "spectrum.eta=0.1000001,0.1000002", "--k", "4")
-    assert told["settings"]["spectrum.eta"] == ["0.1000001", "0.1000002"]
+def test_nearly_equal_numbers_get_lines_of_their_own(store):
+    result = sweep_json(store, "--set", "spectrum.eta=0.1000001,0.1000002", "--k", "4")
+    assert result["settings"]["spectrum.eta"] == ["0.1000001", "0.1000002"]
 
 
-def test_equal_seeds_count_once(store):
+def test_runs_with_equal_settings_and_seeds_count_once(store):
     succeed(store, "sweep", "--run", "all", "--k", "4", "--seeds", "2")
-    told = json.loads(
+    result = json.loads(
         succeed(store, "compare", "all", "all_k-4_seed-0", "all_k-4_seed-1", "--json").out
     )
-    assert [group["runs"] for group in told["groups"]] == [["all", "all_k-4_seed-1"]]
-    assert told["notes"] == [
+    assert [group["runs"] for group in result["groups"]] == [["all", "all_k-4_seed-1"]]
+    assert result["notes"] == [
         "all_k-4_seed-0 has the settings and the seeds of all: both count as one run"
     ]
 
 
-def test_the_seed_that_varies_is_told(store):
-    told = sweep_json(store, "--set", "spectrum.seed=3,4", "--k", "4")
-    assert told["groups"][0]["seeds"] == [3, 4]
-    assert told["groups"][0]["runs"] == ["all_spectrum.seed-3_k-4", "all_spectrum.seed-4_k-4"]
+def test_the_varied_seed_is_reported(store):
+    result = sweep_json(store, "--set", "spectrum.seed=3,4", "--k", "4")
+    assert result["groups"][0]["seeds"] == [3, 4]
+    assert result["groups"][0]["runs"] == ["all_spectrum.seed-3_k-4", "all_spectrum.seed-4_k-4"]
 
 
 def test_values_of_other_alphabets_have_names_of_their_own():
@@ -294,21 +296,21 @@ def test_values_that_contradict_each_other_are_refused(axes, seeds, ks, message)
         plan_sweep("a", Settings(), axes, seeds, ks)
 
 
-def test_other_words_of_a_guide_are_other_lines(tmp_path, digit_shards):
+def test_different_guide_words_get_lines_of_their_own(tmp_path, digit_shards):
     store = tmp_path / "artifacts"
     embed(store, digit_shards)
     guides = [tmp_path / "round.txt", tmp_path / "odd.txt"]
     guides[0].write_text("zero\nsix\neight\n")
     guides[1].write_text("one\nthree\nseven\n")
     axis = f"views.guide={guides[0]},{guides[1]}"
-    told = json.loads(
+    result = json.loads(
         succeed(store, "sweep", "--set", axis, "--k", "4", "--seeds", "2", "--json").out
     )
-    assert [len(group["runs"]) for group in told["groups"]] == [2, 2]
-    assert list(told["settings"]) == ["views.guide"]
+    assert [len(group["runs"]) for group in result["groups"]] == [2, 2]
+    assert list(result["settings"]) == ["views.guide"]
     # The same file with other words since: the runs made before are not the runs made now.
     guides[0].write_text("nine\nfour\n")
-    first = told["groups"][0]["runs"]
+    first = result["groups"][0]["runs"]
     parts = [partition_of(Run.open(store, name), _images(store, name)) for name in first]
     succeed(store, "assign", "--run", first[1])
     later = partition_of(Run.open(store, first[1]), _images(store, first[1]))
@@ -343,7 +345,7 @@ def _documented_runs(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize(("page", "run"), [("compare.md", "ucf"), ("python.md", "mine")])
-def test_runs_that_the_pages_name_are_those_that_their_sweeps_make(page, run):
+def test_run_names_in_the_docs_are_those_that_sweeps_make(page, run):
     text = (DOCS / page).read_text(encoding="utf-8")
     named = set(re.findall(rf"\b{run}_[\w.-]+\w", text))
     assert named and named <= _documented_runs(text)

@@ -7,7 +7,7 @@ from cpp_pipe import Run, Store
 from ..cli import call, fail, succeed
 
 
-def test_captions_that_are_out_of_date_are_said_beside_decisions(
+def test_captions_that_are_out_of_date_are_reported_beside_decisions(
     tmp_path: Path, copy_of_run
 ) -> None:
     store = copy_of_run(tmp_path / "artifacts")

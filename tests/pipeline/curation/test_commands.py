@@ -24,7 +24,7 @@ def store(tmp_path_factory, copy_of_run) -> Path:
 
 @pytest.fixture
 def twins(tmp_path) -> Path:
-    """A store of images of which three are there twice."""
+    """A store of images with three duplicates."""
     content = {f"{n:02d}.png": png(n) for n in range(20)}
     content |= {f"twin-{n:02d}.png": png(n) for n in range(3)}
     embed(tmp_path / "store", plain_tar(tmp_path / "twins.tar", content))
@@ -107,7 +107,7 @@ def files_of(folder: Path) -> dict[Path, bytes]:
         (("--caption", "seven"), "project"),
     ],
 )
-def test_a_dry_run_writes_nothing_into_the_store_either(store, tmp_path, flags, step):
+def test_a_dry_run_writes_nothing_into_the_store(store, tmp_path, flags, step):
     fresh = tmp_path / "artifacts"
     shutil.copytree(store, fresh, symlinks=True)
     for slot in ("duplicates", "features"):
@@ -120,7 +120,7 @@ def test_a_dry_run_writes_nothing_into_the_store_either(store, tmp_path, flags, 
 
 
 @pytest.mark.parametrize(
-    ("flags", "missing", "said"),
+    ("flags", "missing", "message"),
     [
         (
             "--cluster 0",
@@ -149,12 +149,12 @@ def test_a_dry_run_writes_nothing_into_the_store_either(store, tmp_path, flags, 
         ),
     ],
 )
-def test_a_dry_run_names_a_command_that_one_can_type(store, tmp_path, flags, missing, said):
+def test_a_dry_run_names_a_command_that_can_be_typed(store, tmp_path, flags, missing, message):
     fresh = tmp_path / "artifacts"
     shutil.copytree(store, fresh, symlinks=True)
     for slot in missing:
         shutil.rmtree(fresh / slot)
-    assert said in fail(fresh, "curate", "--dry-run", *flags.split())
+    assert message in fail(fresh, "curate", "--dry-run", *flags.split())
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_a_dry_run_names_a_command_that_one_can_type(store, tmp_path, flags, mis
         ("assign", {"k": "auto"}, ["train", "project", "spectrum", "select-k", "assign"]),
     ],
 )
-def test_the_commands_that_dry_runs_name_make_what_is_needed(
+def test_the_commands_named_by_dry_runs_make_what_is_needed(
     store, tmp_path, table, settings, steps
 ):
     fresh = tmp_path / "artifacts"
@@ -200,7 +200,7 @@ def test_a_dry_run_beside_another_run_writes_nothing(store, tmp_path, digit_shar
     assert files_of(fresh) == before
 
 
-def test_a_dry_run_of_what_is_there_counts_it_and_changes_no_file(store):
+def test_a_dry_run_with_all_artifacts_counts_and_changes_no_file(store):
     before = files_of(store)
     assert "chosen" in succeed(store, "curate", "--dry-run", "--caption", "*").out
     assert files_of(store) == before

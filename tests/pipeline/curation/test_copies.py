@@ -1,4 +1,4 @@
-"""The tiers of duplicates, on photographs of a folder: bytes, one image, alike."""
+"""The tiers of duplicates on a folder of photographs: equal bytes, same image, similar images."""
 
 import json
 import shutil
@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 from cpp_pipe.stages.algorithms.duplicates import cells, large_sets
 
-from ...stages.algorithms.duplicates.test_registration import crop, photograph
+from ...stages.algorithms.duplicates.photographs import crop, photograph
 from ..cli import DIGITS, fail, succeed
 
 EXIF_ORIENTATION = 0x0112
@@ -78,8 +78,8 @@ def test_copies_of_one_image_are_found_and_the_largest_is_kept(store):
     assert "curate --drop-duplicates --tier same" in table
 
 
-def test_pairs_that_were_not_compared_are_told(photos, monkeypatch):
-    """In so small a set every pair is met, unless rows are compared with no cell."""
+def test_pairs_that_were_not_compared_are_reported(photos, monkeypatch):
+    """In so small a set every pair is compared, unless no cell is visited."""
     monkeypatch.setattr(large_sets, "ALL_PAIRS", 5)
     monkeypatch.setattr(large_sets, "_RUN", 2)
     monkeypatch.setattr(large_sets, "VISITED", 1)
@@ -87,10 +87,10 @@ def test_pairs_that_were_not_compared_are_told(photos, monkeypatch):
     monkeypatch.setattr(cells, "_SAMPLE", 2)
     large = photos.parent / "large"
     succeed(large, "embed", "--images", photos, *DIGITS)
-    told = succeed(large, "duplicates", "--above", "0.5").out
+    output = succeed(large, "duplicates", "--above", "0.5").out
     facts = json.loads(succeed(large, "duplicates", "--above", "0.5", "--json").out)
     assert 0 < facts["recall"] < 1
-    assert f"{facts['recall']:.2%} of the near pairs" in " ".join(told.split())
+    assert f"{facts['recall']:.2%} of the near pairs" in " ".join(output.split())
 
 
 def test_curate_drops_the_copies_of_a_tier(store, tmp_path):
@@ -103,7 +103,7 @@ def test_curate_drops_the_copies_of_a_tier(store, tmp_path):
 @pytest.mark.parametrize(
     "flags", ["--tier identical", "--tier same", "--tier same --above 0.9712345"]
 )
-def test_copies_that_are_out_of_date_are_made_again_as_they_were(photos, tmp_path, flags):
+def test_copies_that_are_out_of_date_are_made_again_with_their_settings(photos, tmp_path, flags):
     shutil.copytree(photos, tmp_path / "photos")
     store = tmp_path / "artifacts"
     succeed(store, "embed", "--images", tmp_path / "photos", *DIGITS)
@@ -113,14 +113,14 @@ def test_copies_that_are_out_of_date_are_made_again_as_they_were(photos, tmp_pat
     assert f"run `cpp-pipe duplicates {flags} --store" in succeed(store, "status").out
 
 
-def test_images_that_were_changed_or_removed_are_named(photos, tmp_path):
+def test_a_folder_with_a_removed_image_is_named(photos, tmp_path):
     other = tmp_path / "photos"
     shutil.copytree(photos, other)
     store = tmp_path / "artifacts"
     succeed(store, "embed", "--images", other, *DIGITS)
     (other / "05.png").unlink()
     message = fail(store, "duplicates", "--tier", "same")
-    assert "not where they were" in message or "no longer" in message
+    assert "the images of part photos-" in message and "are not where they were" in message
 
 
 @pytest.mark.parametrize(
@@ -132,5 +132,5 @@ def test_images_that_were_changed_or_removed_are_named(photos, tmp_path):
         (["curate", "--tier", "same", "--dry-run"], "needs --drop-duplicates"),
     ],
 )
-def test_flags_that_do_not_go_together_are_refused(store, command, message):
+def test_contradictory_flags_are_refused(store, command, message):
     assert message in fail(store, *command)

@@ -1,4 +1,4 @@
-"""Samples: each strategy does what it says, and samples are the same each time."""
+"""Samples: each strategy does what its name says, and equal seeds give equal samples."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from cpp_pipe.pipeline.curation.selection import is_line, read_keys
 from cpp_pipe.store import Store
 
 from ..cli import fail, succeed
-from ..test_clusters import groups
+from ..planted import groups
 
 SIZES = (80, 30, 8, 2)
 
@@ -38,7 +38,7 @@ def chosen(store: Path, *flags: str | Path) -> list[int]:
 
 
 def classes(rows: list[int]) -> list[int]:
-    """How many rows are of each class."""
+    """The number of rows of each class."""
     return np.bincount(np.repeat(np.arange(4), SIZES)[rows], minlength=4).tolist()
 
 
@@ -49,7 +49,7 @@ def test_balanced_takes_as_many_of_each_and_all_of_the_small(store):
     assert classes(chosen(store, "-n", "4", "--strategy", "balanced", "--by", "label")) == [1] * 4
 
 
-def test_typical_follows_the_sizes_of_clusters(store):
+def test_typical_follows_cluster_sizes(store):
     cluster = np.array(Run.open(Store(store)).artifact("assignments").column("cluster"))
     rows = chosen(store, "-n", "60", "--strategy", "typical")
     counts = np.bincount(cluster[rows], minlength=cluster.max() + 1)
@@ -96,7 +96,7 @@ def test_the_same_seed_chooses_the_same_and_another_does_not(store):
     assert chosen(store, *flags) != chosen(store, *flags, "--seed", "1")
 
 
-def test_images_that_are_chosen_already_are_not_chosen_again(store, tmp_path):
+def test_already_chosen_images_are_not_chosen_again(store, tmp_path):
     succeed(store, "sample", "-n", "20", "--out", tmp_path / "first.txt")
     first = (tmp_path / "first.txt").read_text().split("\n")[:-1]
     value = succeed(store, "sample", "-n", "20", "--beside", tmp_path / "first.txt", "--json")
@@ -105,7 +105,7 @@ def test_images_that_are_chosen_already_are_not_chosen_again(store, tmp_path):
     assert "chosen 20" in counted
 
 
-def test_a_sample_is_written_as_lines_or_as_a_table_that_curate_and_sample_read(store, tmp_path):
+def test_a_written_sample_can_be_read_by_curate_and_sample(store, tmp_path):
     lines, table = tmp_path / "keys.txt", tmp_path / "keys.parquet"
     for path in (lines, table):
         succeed(store, "sample", "-n", "20", "--out", path)
@@ -188,5 +188,5 @@ def test_a_tag_that_cannot_be_is_refused_before_anything_is_written(store, tmp_p
         (["--beside", "nowhere.txt"], "cannot be read"),
     ],
 )
-def test_what_cannot_be_sampled_is_one_line(store, flags, message):
+def test_an_invalid_sample_is_one_line_of_error(store, flags, message):
     assert message in fail(store, "sample", *flags)

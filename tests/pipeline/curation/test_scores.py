@@ -40,7 +40,7 @@ def store(made, tmp_path) -> Path:
     return shutil.copytree(made, tmp_path / "artifacts", symlinks=True)
 
 
-def test_the_scores_of_a_run_are_whole_and_one_for_each_row(made):
+def test_each_row_has_one_value_of_each_score(made):
     run = Run.open(made)
     for slot in ("scores/image", "scores/zero", "scores/liked"):
         assert list(verify(run.artifact(slot))) == []
@@ -143,7 +143,7 @@ def test_every_command_that_filters_takes_the_same_conditions(made, tmp_path):
         ("sharpness > 1e9", "no row meets all conditions"),
     ],
 )
-def test_a_condition_that_makes_no_sense_is_refused_in_a_sentence(made, condition, message):
+def test_an_invalid_condition_is_refused_in_one_sentence(made, condition, message):
     assert re.search(message, fail(made, "curate", "--dry-run", "--where", condition))
 
 
@@ -158,9 +158,7 @@ def test_a_width_is_a_column_and_a_row_without_one_does_not_pass(made, tmp_path)
         )
 
 
-def test_scores_out_of_date_are_refused_with_the_command_that_makes_them_again(
-    store, digit_shards, tmp_path
-):
+def test_the_error_for_scores_out_of_date_names_the_command(store, digit_shards, tmp_path):
     more = tmp_path / "more"
     write_shards(more, shards=1, first=300)
     embed(store, digit_shards, more)
@@ -176,7 +174,7 @@ def test_scores_out_of_date_are_refused_with_the_command_that_makes_them_again(
     assert "chosen 80" in succeed(store, "curate", "--dry-run", "--where", "sharpness >= 0").out
 
 
-def test_a_score_that_is_not_made_yet_names_the_command(tmp_path, digit_shards):
+def test_the_error_for_a_missing_score_names_the_command(tmp_path, digit_shards):
     embed(tmp_path, digit_shards)
     assert "sharpness is not measured yet: run `cpp-pipe score" in fail(
         tmp_path, "curate", "--dry-run", "--where", "sharpness > 0"
@@ -204,13 +202,13 @@ def test_a_score_that_is_not_made_yet_names_the_command(tmp_path, digit_shards):
         (("--name", "x", "--head", "x.safetensors", "--not", "a"), "--not goes with --text"),
     ],
 )
-def test_flags_that_make_no_sense_are_refused_and_begin_nothing(made, flags, message):
+def test_invalid_flags_are_refused_before_any_work(made, flags, message):
     before = Store(made).runs.read("default")
     assert message in fail(made, "score", *flags)
     assert Store(made).runs.read("default") == before
 
 
-def test_a_head_for_another_model_is_refused_and_begins_nothing(made, tmp_path):
+def test_a_head_for_another_model_is_refused_before_any_work(made, tmp_path):
     save_file({"weight": np.zeros(512, np.float32)}, tmp_path / "x.safetensors")
     before = Store(made).runs.read("default")
     flags = ("--name", "x", "--head", tmp_path / "x.safetensors")

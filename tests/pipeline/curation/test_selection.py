@@ -89,7 +89,7 @@ def test_of_each_group_of_duplicates_one_stays(world):
     assert set(found.rows.tolist()) == set(range(world.embeddings.rows)) - dropped
 
 
-def test_if_the_kept_row_of_a_group_is_left_out_the_most_similar_one_stays(world, tmp_path):
+def test_without_the_kept_row_of_a_group_the_most_similar_one_stays(world, tmp_path):
     rows = world.duplicates.table(world.duplicates.only_part).to_pylist()
     group = max({row["group"] for row in rows}, key=[row["group"] for row in rows].count)
     own = [row for row in rows if row["group"] == group]

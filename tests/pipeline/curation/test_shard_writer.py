@@ -33,7 +33,7 @@ def copy(store: Path, out: Path, rows=None, **how) -> list[Path]:
 
 
 def nothing_was_written(out: Path) -> bool:
-    """Whether there is neither the folder nor a temporary one."""
+    """Whether neither the folder nor a temporary one exists."""
     return not [path for path in out.parent.iterdir() if out.name in path.name]
 
 
@@ -104,7 +104,7 @@ def test_scattered_members_of_a_sample_are_copied_together(tmp_path):
     assert members(made) == content
 
 
-def test_a_shard_ends_where_a_key_comes_again(tmp_path):
+def test_a_repeated_key_starts_a_new_shard(tmp_path):
     for name, first in (("one", 0), ("two", 3)):
         plain_tar(tmp_path / f"{name}.tar", {f"{n}.png": png(first + n) for n in range(3)})
     store = tmp_path / "store"
@@ -115,7 +115,7 @@ def test_a_shard_ends_where_a_key_comes_again(tmp_path):
     assert sorted(images) == sorted(png(n) for n in range(6))
 
 
-def test_of_two_members_of_one_name_the_embedded_one_is_copied(tmp_path):
+def test_of_two_members_with_one_name_the_embedded_one_is_copied(tmp_path):
     shard = tmp_path / "twice.tar"
     with tarfile.open(shard, "w") as tar:
         for name, data in (("a.png", png(0)), ("a.png", png(1)), ("b.png", png(2))):
@@ -142,7 +142,7 @@ def test_links_are_counted_and_not_copied(tmp_path):
     assert members(tmp_path / "out" / "00000.tar") == {"a.png": png(0), "b.png": png(1)}
 
 
-def test_the_manifest_says_what_went_where(embedded, tmp_path):
+def test_the_manifest_names_the_old_and_new_shard_of_each_image(embedded, tmp_path):
     store, _ = embedded
     chosen = [0, 5, 6, 9]
     copy(store, tmp_path / "out", chosen, samples_per_shard=3, prefix="new-")
@@ -182,7 +182,7 @@ def test_a_missing_shard_is_named_before_anything_is_written(embedded, tmp_path)
 
 
 @pytest.mark.parametrize("cut", ["behind the last byte", "inside the last sample"])
-def test_of_a_cut_shard_the_embedded_samples_are_copied(tmp_path, cut):
+def test_of_a_truncated_shard_the_embedded_samples_are_copied(tmp_path, cut):
     whole = plain_tar(tmp_path / "whole.tar", {f"{n}.png": png(n) for n in range(4)})
     with tarfile.open(whole) as tar:
         last = tar.getmember("3.png")
@@ -211,14 +211,14 @@ def test_a_changed_shard_is_named(embedded, tmp_path, change):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "says"),
+    ("seconds", "message"),
     [
         (0, "large.tar was changed since it was embedded"),
         # A time of change from before it was embedded tells nothing, but its headers do.
         (-10_000, "has no 030 where it was embedded from"),
     ],
 )
-def test_a_change_in_the_middle_of_a_shard_is_noticed(tmp_path, seconds, says):
+def test_a_change_in_the_middle_of_a_shard_is_noticed(tmp_path, seconds, message):
     content = {f"{n:03d}.png": png(n) + bytes(4000) for n in range(60)}
     shard = plain_tar(tmp_path / "large.tar", content)
     store = tmp_path / "store"
@@ -233,7 +233,7 @@ def test_a_change_in_the_middle_of_a_shard_is_noticed(tmp_path, seconds, says):
     changed = shard.stat().st_mtime + seconds
     os.utime(shard, (changed, changed))
     line = fail(store, "curate", "--out", tmp_path / "out")
-    assert says in line
+    assert message in line
     assert nothing_was_written(tmp_path / "out")
 
 
@@ -328,7 +328,7 @@ def vectors(store: Path) -> list[tuple]:
 
 
 def change_folder(folder: Path, change: str) -> str:
-    """Changes a folder of four images; what a message says of it."""
+    """Changes a folder of four images; returns what the message must say."""
     image = folder / "in" / "1.png"
     match change:
         case "gone":
@@ -360,7 +360,7 @@ def change_folder(folder: Path, change: str) -> str:
 
 
 @pytest.mark.parametrize("change", ["gone", "larger", "added", "overwritten", "text", "many"])
-def test_what_was_changed_in_a_folder_is_named_with_what_to_do(tmp_path, change):
+def test_changed_files_of_a_folder_are_named_with_what_to_do(tmp_path, change):
     folder = tmp_path / "photos"
     (folder / "in").mkdir(parents=True)
     for number in range(4):
@@ -368,8 +368,8 @@ def test_what_was_changed_in_a_folder_is_named_with_what_to_do(tmp_path, change)
         (folder / "in" / f"{number}.txt").write_text("one")
     store = tmp_path / "store"
     succeed(store, "embed", "--images", folder, *DIGITS)
-    says = change_folder(folder, change)
+    message = change_folder(folder, change)
     line = fail(store, "curate", "--out", tmp_path / "out")
-    assert f"{folder} was changed since it was embedded {says}: put it back, or run" in line
+    assert f"{folder} was changed since it was embedded {message}: put it back, or run" in line
     assert "`cpp-pipe embed --images`" in line
     assert nothing_was_written(tmp_path / "out")

@@ -51,7 +51,7 @@ def headers(*shards: Path) -> dict[str, tuple]:
 
 
 def rows_by_key(store: Path, run: str = "default") -> dict[str, dict]:
-    """The rows of the embeddings by key, without the columns that say where they lie."""
+    """The rows of the embeddings by key, without the columns of their places."""
     embeddings = artifact(store, "embeddings", run)
     rows = {}
     for part in embeddings.parts:
@@ -63,7 +63,7 @@ def rows_by_key(store: Path, run: str = "default") -> dict[str, dict]:
 
 
 def plain_tar(path: Path, content: dict[str, bytes], form: int = tarfile.PAX_FORMAT) -> Path:
-    """A tar of members, each with its own time, and an owner."""
+    """A tar of members, each with a time of its own and an owner."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w", format=form) as tar:
         for number, (name, data) in enumerate(content.items()):

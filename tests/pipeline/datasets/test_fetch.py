@@ -27,7 +27,7 @@ from cpp_pipe.store import Store
 from ...stages.sources.web import serve
 from ...waiting import wait_until
 from ..cli import DIGITS, Outcome, call, fail, open_whole, succeed
-from .made import (
+from .synthetic_files import (
     MAKERS,
     Expected,
     jpeg,
@@ -50,7 +50,7 @@ def fetch(*words: str | Path) -> Outcome:
 
 
 def samples_of(shards: list[Path]) -> dict[str, dict[str, bytes]]:
-    """For each key the members of its sample, by suffix."""
+    """The members of each sample by suffix, by key."""
     samples: dict[str, dict[str, bytes]] = {}
     for shard in shards:
         with tarfile.open(shard) as tar:
@@ -107,7 +107,7 @@ def test_the_middle_frame_of_a_video_is_taken(tmp_path, videos):
 
 @pytest.mark.parametrize("damage", ["empty", "no video", "without a header", "cut", "a lost link"])
 def test_a_damaged_video_is_skipped_and_listed(damage, tmp_path, videos):
-    """One of them ended the fetch of all 13,320."""
+    """One damaged video used to end the fetch of all 13,320."""
     path = tmp_path / "files" / "UCF-101" / "YoYo" / "v_YoYo_g08_c01.avi"
     content = path.read_bytes()
     path.unlink()
@@ -158,7 +158,9 @@ def check_samples(name: str, folder: Path, expected: Expected) -> Outcome:
 def test_image_files_are_copied_byte_for_byte(tmp_path, monkeypatch):
     make_food(tmp_path / "files", monkeypatch)
     fetch("food101", tmp_path / "out", "--from", tmp_path / "files")
-    for key, sample in samples_of(list((tmp_path / "out").glob("*.tar"))).items():
+    samples = samples_of(list((tmp_path / "out").glob("*.tar")))
+    assert samples
+    for key, sample in samples.items():
         file = tmp_path / "files" / "food-101" / "images" / f"{key}.jpg"
         assert sample["jpg"] == file.read_bytes()
 
@@ -188,7 +190,7 @@ def test_an_interrupted_fetch_keeps_whole_shards_and_ends_the_same(tmp_path, mon
 
 
 def interrupt(name: str, folder: Path, shards: int, shard_size: int = 7) -> Path:
-    """Fetches from `files` in a folder into `out` until some shards are written; their folder."""
+    """Fetches `files` of a folder into `out`, and stops after some shards; returns their folder."""
 
     def report(done: int, skipped: int) -> None:
         if len(list((folder / "out.partial").glob("*.tar"))) >= shards:
@@ -214,7 +216,7 @@ def test_shards_of_another_data_set_are_not_continued(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("differs", ["files", "size", "split"])
-def test_what_differs_begins_again(differs, tmp_path, monkeypatch):
+def test_a_fetch_with_other_arguments_begins_again(differs, tmp_path, monkeypatch):
     make_cifar10(tmp_path / "files", monkeypatch)
     shutil.copytree(tmp_path / "files", tmp_path / "copy")
     interrupt("cifar10", tmp_path, shards=2)
@@ -228,7 +230,7 @@ def test_what_differs_begins_again(differs, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "train-00000.tar", ".tmp-mine", "classes.json"])
-def test_files_of_somebody_else_are_left_alone(name, tmp_path, monkeypatch):
+def test_foreign_files_are_left_alone(name, tmp_path, monkeypatch):
     make_cifar10(tmp_path / "files", monkeypatch)
     (tmp_path / "out.partial").mkdir()
     (tmp_path / "out.partial" / name).write_text("mine")
@@ -237,7 +239,7 @@ def test_files_of_somebody_else_are_left_alone(name, tmp_path, monkeypatch):
     assert files_of(tmp_path / "out.partial") == {name: b"mine"}
 
 
-def test_a_file_that_is_put_among_unfinished_shards_is_left_alone(tmp_path, monkeypatch):
+def test_a_file_put_among_unfinished_shards_is_left_alone(tmp_path, monkeypatch):
     make_cifar10(tmp_path / "files", monkeypatch)
     interrupted = interrupt("cifar10", tmp_path, shards=2)
     (interrupted / "my-train-00000.tar").write_text("mine")
@@ -268,7 +270,7 @@ def test_a_fetch_that_is_killed_is_continued(tmp_path, monkeypatch):
     assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
 
 
-def test_what_is_there_is_not_written_again(tmp_path, monkeypatch):
+def test_finished_shards_are_not_written_again(tmp_path, monkeypatch):
     MAKERS["cifar100"](tmp_path / "files", monkeypatch)
     monkeypatch.chdir(tmp_path)
     fetch("cifar20", "--from", "files")
@@ -289,7 +291,7 @@ def test_an_image_that_is_missing_is_counted_and_named(tmp_path, monkeypatch):
     assert (skipped["key"], skipped["reason"]) == ("waffles/0", "unreadable") and skipped["detail"]
 
 
-def test_all_that_is_left_out_is_listed(tmp_path, monkeypatch):
+def test_all_skipped_images_are_listed(tmp_path, monkeypatch):
     listed = {"waffles": [f"waffles/{number}" for number in range(10)]}
     meta = tmp_path / "files" / "food-101" / "meta"
     meta.mkdir(parents=True)
@@ -300,10 +302,10 @@ def test_all_that_is_left_out_is_listed(tmp_path, monkeypatch):
     done = fetch("food101", tmp_path / "out", *words)
     assert f"and 4 more left out: see {tmp_path / 'out' / 'skipped.json'}" in done.err
     skipped = json.loads((tmp_path / "out" / "skipped.json").read_text())
-    assert [one["key"] for one in skipped] == [f"waffles/{i}" for i in range(10) if i != 7]
+    assert [entry["key"] for entry in skipped] == [f"waffles/{i}" for i in range(10) if i != 7]
 
 
-def test_shards_do_not_go_among_the_files_that_they_are_made_of(tmp_path, monkeypatch):
+def test_the_output_must_not_be_in_the_folder_of_source_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for words in (
         ("cifar10", "downloads/cifar10"),
@@ -315,12 +317,14 @@ def test_shards_do_not_go_among_the_files_that_they_are_made_of(tmp_path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
-def test_shards_of_another_size_that_are_there_are_named(tmp_path, monkeypatch):
+def test_existing_shards_of_another_size_are_reported(tmp_path, monkeypatch):
     make_cifar10(tmp_path / "files", monkeypatch)
     words = ("cifar10", tmp_path / "out", "--from", tmp_path / "files")
     fetch(*words, "--shard-size", "7")
-    said = fetch(*words, "--shard-size", "9").out
-    assert "already, in shards of at most 7 images: name a new folder for shards of another" in said
+    output = fetch(*words, "--shard-size", "9").out
+    assert (
+        "already, in shards of at most 7 images: name a new folder for shards of another" in output
+    )
     for same in (words, (*words, "--shard-size", "7")):
         assert "in shards of at most" not in fetch(*same).out
 
@@ -335,11 +339,11 @@ def test_shards_of_another_size_that_are_there_are_named(tmp_path, monkeypatch):
         (("cifar10", "out", "--from", "files", "--downloads", "more"), "--downloads"),
     ],
 )
-def test_arguments_that_do_nothing_are_refused(words, idle):
+def test_arguments_without_effect_are_refused(words, idle):
     assert fail_fetch(*words).endswith(f"leave out {idle}")
 
 
-def test_one_split_alone(tmp_path, monkeypatch):
+def test_one_split_can_be_fetched_alone(tmp_path, monkeypatch):
     make_food(tmp_path / "files", monkeypatch)
     fetch("food101", tmp_path / "out", "--from", tmp_path / "files", "--split", "test")
     assert [path.name for path in (tmp_path / "out").glob("*.tar")] == ["test-00000.tar"]
@@ -350,7 +354,7 @@ def test_one_split_alone(tmp_path, monkeypatch):
 
 
 @UNPACKING
-def test_the_next_command_reads_the_shards_that_are_there(tmp_path, monkeypatch):
+def test_the_next_command_reads_existing_shards(tmp_path, monkeypatch):
     make_imagenet_archives(tmp_path / "files", monkeypatch)
     monkeypatch.chdir(tmp_path)
     files = ("--from", tmp_path / "files")
@@ -375,6 +379,7 @@ def test_images_of_cifar100_have_both_labels(tmp_path, monkeypatch):
     MAKERS["cifar100"](tmp_path / "files", monkeypatch)
     fetch("cifar100", tmp_path / "out", "--from", tmp_path / "files")
     samples = samples_of(list((tmp_path / "out").glob("*.tar")))
+    assert samples
     for sample in samples.values():
         fields = json.loads(sample["json"])
         assert fields["coarse_label"] == SUPERCLASS[fields["class_name"]]
@@ -476,7 +481,7 @@ def test_classes_that_differ_between_splits_are_refused(tmp_path, monkeypatch):
     assert "the classes of the split test differ from those of train" in message
 
 
-def test_a_frame_that_the_list_names_must_be_there(tmp_path, monkeypatch):
+def test_a_missing_frame_of_the_list_is_an_error(tmp_path, monkeypatch):
     MAKERS["ucf101"](tmp_path / "files", monkeypatch)
     shutil.rmtree(tmp_path / "files" / "UCF-101-midframes" / "YoYo")
     message = fail_fetch("ucf101", tmp_path / "out", "--from", tmp_path / "files")
@@ -501,12 +506,12 @@ def test_all_data_sets_are_listed():
     assert all(name in out for name in DOWNLOAD_COMMANDS)
 
 
-def test_a_wrong_name_is_answered_with_the_nearest():
+def test_the_error_for_a_wrong_name_suggests_the_nearest():
     assert "did you mean cifar100?" in fail_fetch("cifar-100")
 
 
 @pytest.mark.parametrize("name", DOWNLOAD_COMMANDS)
-def test_commands_of_other_programs_lead_to_the_shipped_config(name, tmp_path, monkeypatch):
+def test_sets_fetched_by_other_programs_name_the_shipped_config(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     out = fetch(name).out
     assert "huggingface" in out and f"cpp-pipe run {name}" in out
@@ -530,7 +535,7 @@ def test_tables_of_wikiart_hold_the_label_of_its_config(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
-def test_a_config_says_first_where_its_data_comes_from(path):
+def test_a_config_begins_with_where_its_data_comes_from(path):
     head = " ".join(line.strip("# ") for line in path.read_text().splitlines()[:4])
     name = "cifar10" if path.stem == "reference" else path.stem
     assert f"cpp-pipe fetch {name}" in head or (path.stem == "digits" and "scikit-learn" in head)
@@ -545,7 +550,7 @@ def test_a_config_takes_the_shards_that_fetch_writes(name):
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("config", "message"),
     [
         ("cifar10", "`cpp-pipe fetch cifar10` writes them"),
         ("cifar20", "`cpp-pipe fetch cifar20` writes them"),
@@ -553,14 +558,14 @@ def test_a_config_takes_the_shards_that_fetch_writes(name):
         ("wikiart", "`cpp-pipe fetch wikiart` says how to get them"),
     ],
 )
-def test_a_config_without_its_images_says_the_command(config, said, tmp_path, monkeypatch):
+def test_a_config_without_its_images_says_the_command(config, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert said in fail(tmp_path / "artifacts", "run", config)
-    assert said in fail(tmp_path / "artifacts", "embed", "--config", config)
+    assert message in fail(tmp_path / "artifacts", "run", config)
+    assert message in fail(tmp_path / "artifacts", "embed", "--config", config)
 
 
 def fail_fetch(*words: str | Path) -> str:
-    """Runs fetch, which must fail; the one line that says why."""
+    """Runs fetch, which must fail; returns its one line of error."""
     done = call(None, "fetch", *words)
     assert done.code == 2, done.out
     (line,) = [line for line in done.err.splitlines() if line.startswith("cpp-pipe: ")]

@@ -1,4 +1,4 @@
-"""Decisions as a person types them, over clusters that are made again and images that are added."""
+"""Decisions by commands, also after clusters were made again and images were added."""
 
 import json
 import multiprocessing
@@ -17,7 +17,7 @@ from cpp_pipe import Run
 from cpp_pipe.store import ConflictError, QueryError, Store
 
 from ..cli import embed, fail, succeed
-from ..test_clusters import groups
+from ..planted import groups
 
 GROUPS = 4
 
@@ -103,7 +103,7 @@ def test_commands_apply_decisions(store, tmp_path):
     assert (scores["n"], scores["k"]) == (119, GROUPS)
 
 
-def test_names_follow_clusters_and_tags_follow_images_when_clusters_are_made_again(store, tmp_path):
+def test_names_follow_clusters_and_tags_follow_images(store, tmp_path):
     before = Run.open(Store(store)).artifact("assignments").column("cluster")
     succeed(store, "edit", "name", str(before[0]), "first")
     succeed(store, "edit", "tag", "odd", "--key", "a5")
@@ -174,7 +174,7 @@ def test_decisions_survive_added_images(store, tmp_path):
         (["seal", "a\nb"], "must be a plain name"),
     ],
 )
-def test_what_cannot_be_decided_is_one_line(store, words, message):
+def test_an_invalid_decision_is_one_line_of_error(store, words, message):
     assert message in fail(store, "edit", *words)
 
 
@@ -208,7 +208,7 @@ def test_what_is_no_row_number_is_refused_and_no_other_image_is_excluded(store, 
     assert edits.decisions() == []
 
 
-def test_two_people_who_decide_at_once_lose_nothing(store):
+def test_two_people_who_decide_at_once_lose_no_decision(store):
     first, second = (Run.open(Store(store)) for _ in range(2))
     log = first.store.runs.edits("default")
     entry = first.edits.name(0, "mine").to_json()
@@ -219,7 +219,7 @@ def test_two_people_who_decide_at_once_lose_nothing(store):
 
 
 def decide(store: str, number: int, count: int) -> None:
-    """Makes decisions as fast as possible, again where somebody else was faster."""
+    """Makes decisions as fast as possible; tries again if another process was faster."""
     run = Run.open(Store(store))
     for step in range(count):
         while True:
@@ -230,7 +230,7 @@ def decide(store: str, number: int, count: int) -> None:
                 pass
 
 
-def test_processes_that_decide_at_once_lose_nothing(store):
+def test_processes_that_decide_at_once_lose_no_decision(store):
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=decide, args=(str(store), n, 8)) for n in range(2)]
     for process in processes:
@@ -312,7 +312,7 @@ def test_a_split_takes_only_images_of_its_cluster(store, tmp_path):
     assert (after[:12] == GROUPS).tolist() == (cluster[:12] == number).tolist()
 
 
-def test_decisions_that_cannot_be_applied_are_reported_by_what_applies_them(store, tmp_path):
+def test_decisions_that_cannot_be_applied_are_reported(store, tmp_path):
     succeed(store, "edit", "exclude", "--key", "a3")
     rows = groups(120, GROUPS, 0)[10:]
     np.savez(tmp_path / "rows.npz", x=rows, key=[f"a{i}" for i in range(10, 120)])
@@ -333,7 +333,7 @@ def test_decisions_that_cannot_be_applied_are_reported_by_what_applies_them(stor
         ("images", [1]), ("value", "\ud800"), ("number", "1"), ("op", "paint"),
     ],
 )  # fmt: skip
-def test_an_entry_that_somebody_made_up_is_refused_in_one_line(store, name, value):
+def test_a_forged_entry_is_refused_in_one_line(store, name, value):
     entry = Run.open(Store(store)).edits.name(0, "mine").to_json()
     path = store / "runs" / "default" / "edits" / "00000001.json"
     path.write_text(json.dumps({"format": 1, **entry, name: value}))
@@ -341,8 +341,8 @@ def test_an_entry_that_somebody_made_up_is_refused_in_one_line(store, name, valu
     assert "decision" in message or "damaged" in message
 
 
-def test_what_is_decided_about_all_images_of_a_cluster_stays_with_these_images(store, tmp_path):
-    """A cluster that takes it over may hold many others, or images that are added later."""
+def test_decisions_on_all_images_of_a_cluster_stay_with_the_images(store, tmp_path):
+    """The succeeding cluster may hold many other images, or images that are added later."""
     before = np.array(Run.open(Store(store)).artifact("assignments").column("cluster"))
     chosen = (before == 0).nonzero()[0].tolist()
     succeed(store, "edit", "exclude", "--cluster", "0")

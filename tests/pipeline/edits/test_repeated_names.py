@@ -50,7 +50,7 @@ def pair(store: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_the_image_that_is_excluded_is_so_after_reopening_and_sealing(store, which):
+def test_an_excluded_image_stays_excluded_after_sealing(store, which):
     row = pair(store)[which]
     Run.open(Store(store)).edits.exclude(images=[row])
     assert Run.open(Store(store)).edits.edited().excluded.nonzero()[0].tolist() == [row]
@@ -59,7 +59,7 @@ def test_the_image_that_is_excluded_is_so_after_reopening_and_sealing(store, whi
     assert sealed.excluded.nonzero()[0].tolist() == [row]
 
 
-def test_only_names_in_two_parts_change_and_every_name_leads_back(made, tmp_path):
+def test_only_repeated_names_change_and_every_name_leads_back(made, tmp_path):
     embeddings = Run.open(Store(made)).artifact("embeddings")
     names, rows = image_names(embeddings), pair(made)
     assert sorted(repeated_names(embeddings).names) == rows
@@ -85,7 +85,7 @@ def test_a_name_of_two_images_is_refused_with_the_names_that_work(store):
     assert run.edits.edited().excluded.nonzero()[0].tolist() == pair(store)[:1]
 
 
-def test_an_earlier_decision_by_such_a_name_needs_a_look(store):
+def test_an_earlier_decision_by_a_repeated_name_needs_a_look(store):
     run = Run.open(Store(store))
     edit = run.edits.exclude(images=[pair(store)[0]])
     run.edit_log.append({**edit.to_json(), "id": "0" * 32, "number": 2, "images": [OLD]}, seen=1)

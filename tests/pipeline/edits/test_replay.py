@@ -1,4 +1,4 @@
-"""Decisions applied to clusters: to those they were made on, and to others that followed."""
+"""Decisions applied to the clusters they were made on, and to later ones."""
 
 import numpy as np
 import pytest
@@ -62,7 +62,7 @@ def test_an_empty_name_or_note_removes_it():
     assert (edited.names, edited.row_notes) == ({}, {})
 
 
-def test_a_revert_undoes_and_a_revert_of_it_does_again():
+def test_a_revert_undoes_and_reverting_it_applies_again():
     first = edit(1, "name", clusters=[2], value="x")
     second, third = edit(2, "revert", value="id1"), edit(3, "revert", value="id2")
     assert apply(first, second).names == {}
@@ -107,7 +107,7 @@ def test_decisions_follow_images_and_the_majority_of_a_cluster():
     assert edited.tags["dog"].nonzero()[0].tolist() == [9]
 
 
-def test_of_two_named_clusters_that_became_one_the_first_name_stays_and_the_other_is_listed():
+def test_a_cluster_made_of_two_named_ones_keeps_the_first_name():
     later = np.zeros(12, np.int32)
     carried = {("a", old): Heir(cluster=0) for old in range(4)}
     edited = apply(
@@ -120,7 +120,7 @@ def test_of_two_named_clusters_that_became_one_the_first_name_stays_and_the_othe
     assert [outcome.edit.number for outcome in edited.open] == [2]
 
 
-def test_a_name_on_a_cluster_that_is_mostly_other_images_now_asks_for_a_look():
+def test_a_name_of_a_cluster_of_mostly_other_images_needs_a_look():
     later = np.repeat([0, 1], [9, 3]).astype(np.int32)
     carried = {("a", old): heir for old, heir in carry_over(CLUSTER, later, 4).items()}
     on = {"cluster": later, "version": "b", "k": 2, "carried": carried}
@@ -145,8 +145,8 @@ def test_a_name_on_a_cluster_that_is_mostly_other_images_now_asks_for_a_look():
     assert merged.open == []
 
 
-def test_clusters_that_were_merged_do_not_merge_larger_ones_that_took_them_over():
-    """Two pairs of clusters became two: to merge these was never decided."""
+def test_a_merge_is_not_applied_to_much_larger_new_clusters():
+    """Nobody decided to merge the two clusters that the two pairs became."""
     later = np.repeat([0, 1, 2], [3, 8, 1]).astype(np.int32)
     carried = {("a", old): heir for old, heir in carry_over(CLUSTER, later, 4).items()}
     assert carried["a", 0] == Heir(cluster=0, share=1.0)
@@ -161,7 +161,7 @@ def test_clusters_that_were_merged_do_not_merge_larger_ones_that_took_them_over(
     assert apply(edit(1, "merge", clusters=[1, 2]), **on).open == []
 
 
-def test_what_was_said_again_of_the_same_cluster_settles_what_was_said_before():
+def test_a_later_decision_on_the_same_cluster_settles_an_earlier_one():
     on = {"version": "b", "carried": {("a", 0): Heir(cluster=1, share=0.33)}}
     old, new = (edit(n, "name", clusters=[0], value=f"name {n}") for n in (1, 2))
     edited = apply(old, new, **on)
@@ -171,8 +171,8 @@ def test_what_was_said_again_of_the_same_cluster_settles_what_was_said_before():
     assert (removed.names, removed.open) == ({}, [])
 
 
-def test_a_whole_cluster_is_excluded_only_where_it_is_most_of_what_took_it_over():
-    """As logs of before hold it: today its images are recorded."""
+def test_a_cluster_is_excluded_only_if_it_is_most_of_its_successor():
+    """Only old logs record it so: today the excluded images are recorded."""
     heirs = {("a", 0): Heir(cluster=1, share=0.33), ("a", 1): Heir(cluster=2, share=0.9)}
     on = {"version": "b", "carried": heirs}
     edited = apply(edit(1, "exclude", clusters=[0]), **on)
@@ -183,7 +183,7 @@ def test_a_whole_cluster_is_excluded_only_where_it_is_most_of_what_took_it_over(
     assert [outcome.status for outcome in edited.outcomes] == ["needs a look"]
 
 
-def test_of_two_notes_on_clusters_that_became_one_the_first_stays_and_the_other_is_listed():
+def test_a_cluster_made_of_two_noted_ones_keeps_the_first_note():
     heirs = {("a", 0): Heir(cluster=1, share=0.6), ("a", 1): Heir(cluster=1, share=0.4)}
     edited = apply(
         edit(1, "note", clusters=[0], value="blurred"),
@@ -195,7 +195,7 @@ def test_of_two_notes_on_clusters_that_became_one_the_first_stays_and_the_other_
     assert "took over two noted clusters, and keeps the note 'blurred'" in edited.open[0].why
 
 
-def test_images_that_are_gone_are_counted_and_never_dropped_silently():
+def test_missing_images_are_counted_and_never_dropped_silently():
     edited = apply(
         edit(1, "tag", images=["s:1", "s:99"], value="dog"),
         edit(2, "exclude", images=["s:98"]),
@@ -224,7 +224,7 @@ def test_images_that_are_gone_are_counted_and_never_dropped_silently():
         ({"op": "name", "clusters": 3, "value": "x"}, "cannot be read"),
     ],
 )
-def test_what_is_no_decision_is_refused_with_the_reason(fields, wrong):
+def test_an_invalid_decision_is_refused_with_the_reason(fields, wrong):
     with pytest.raises(ConfigError, match=wrong):
         edit(1, **fields)
 
@@ -271,7 +271,7 @@ def test_reverting_every_decision_gives_back_the_clusters(steps, data):
     assert [Edit.from_json(one.to_json()) for one in edits] == edits
 
 
-def test_a_cluster_that_is_named_again_after_clusters_were_made_again_has_the_later_name():
+def test_a_cluster_named_again_has_the_later_name():
     carried = {("a", 1): Heir(cluster=2), ("b", 3): Heir(cluster=2)}
     edited = apply(
         edit(1, "name", clusters=[1], value="AAA"),
@@ -320,7 +320,7 @@ MADE_UP = st.builds(
 
 
 @given(st.lists(MADE_UP, max_size=6))
-def test_no_log_that_somebody_made_up_leads_to_a_cluster_that_is_not_there(edits):
+def test_no_forged_log_leads_to_a_missing_cluster(edits):
     edited = apply(*edits)
     splits = sum(each.op == "split" for each in edits)
     assert edited.cluster.min() >= 0 and edited.cluster.max() < 4 + splits

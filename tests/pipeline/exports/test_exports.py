@@ -1,4 +1,4 @@
-"""Exports open in other tools where these are installed, and have their layouts."""
+"""Exports have the layouts of other tools, and open in those that are installed."""
 
 import base64
 import importlib.util
@@ -56,7 +56,7 @@ def column(store: Path, slot: str, name: str) -> list:
 
 
 def run_elsewhere(code: str, *arguments: str | Path) -> str:
-    """What Python code prints in a new process."""
+    """The output of Python code in a new process."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -92,7 +92,7 @@ def test_duplicates_name_the_row_that_is_kept(store, exported):
     assert {row: other for row, other in enumerate(found) if other is not None} == expected
 
 
-def test_a_run_with_embeddings_alone_can_be_exported(tmp_path, digit_shards):
+def test_a_run_with_only_embeddings_can_be_exported(tmp_path, digit_shards):
     from ..cli import embed
 
     embed(tmp_path / "store", digit_shards)
@@ -104,7 +104,7 @@ def test_a_run_with_embeddings_alone_can_be_exported(tmp_path, digit_shards):
 
 
 @pytest.mark.parametrize("form", ["parquet", "clip-retrieval", "fiftyone"])
-def test_the_next_line_of_an_export_can_be_typed_in_a_shell(store, tmp_path, form):
+def test_the_next_command_of_an_export_can_be_typed_as_printed(store, tmp_path, form):
     out = tmp_path / f"it's $HOME{'.parquet' if form == 'parquet' else ''}"
     lines = succeed(store, "export", form, "--out", out).out.splitlines()
     words = shlex.split(next(line for line in lines if line.startswith("next: ")))
@@ -313,6 +313,9 @@ def test_fiftyone_opens_the_export_as_a_dataset(store, exported):
         (("fiftyone", "--thumbnails", "9"), "--thumbnails goes with export embedding-atlas"),
         (("parquet", "--projection", "umap"), "--projection goes with export embedding-atlas"),
         (("embedding-atlas", "--projection", "tsne"), "--projection must be pca or umap"),
+        (("coco", "--split", "0.5"), "--split goes with export imagefolder, not with coco"),
+        (("csv", "--samples-per-shard", "5"), "goes with export webdataset or huggingface"),
+        (("coco", "--link"), "--link goes with export folders, not with coco"),
     ],
 )
 def test_flags_of_another_format_are_refused(store, tmp_path, words, line):

@@ -1,4 +1,4 @@
-"""Exports for people: a folder a cluster, and a CSV file, with what was decided."""
+"""Exports for people, with decisions: a folder for each cluster, and a CSV file."""
 
 import csv
 import json
@@ -67,7 +67,7 @@ def test_excluded_images_need_not_be_there_any_more(tmp_path):
     assert "photos was changed" in fail(own, "export", "folders", "--out", tmp_path / "all")
 
 
-def test_names_of_some_images_sort_as_those_of_all(store, tmp_path):
+def test_file_names_of_a_selection_sort_like_those_of_all_images(store, tmp_path):
     succeed(store, "export", "folders", "--where", "width > 0", "--out", tmp_path / "all")
     succeed(store, "export", "folders", "--where", "offset < 7000", "--out", tmp_path / "few")
     every = {path.relative_to(tmp_path / "all") for path in (tmp_path / "all").rglob("*.png")}
@@ -134,7 +134,7 @@ def test_a_long_key_of_any_alphabet_is_a_name_that_file_systems_take():
 
 
 @pytest.mark.parametrize("name", ["images.csv", "it's $5.csv"])
-def test_the_command_that_reads_a_table_can_be_typed_as_it_stands(store, tmp_path, name):
+def test_the_command_that_reads_a_table_can_be_typed_as_printed(store, tmp_path, name):
     out = tmp_path / name
     line = succeed(store, "export", "csv", "--out", out).out.splitlines()[-1]
     words = shlex.split(line.removeprefix("next: "))
@@ -143,7 +143,7 @@ def test_the_command_that_reads_a_table_can_be_typed_as_it_stands(store, tmp_pat
     assert ("'\"'" in line) == ("$" in name)
 
 
-def test_flags_that_do_not_go_together_are_refused(store, tmp_path):
+def test_contradictory_flags_are_refused(store, tmp_path):
     assert "--link goes with export folders" in fail(
         store, "export", "csv", "--link", "--out", tmp_path / "x.csv"
     )

@@ -1,4 +1,4 @@
-"""Data sets whose classes are the clusters: each opens in the library that it is for."""
+"""Data sets whose classes are the clusters: each opens in its library."""
 
 import gc
 import importlib
@@ -87,7 +87,7 @@ def exported(store, tmp_path_factory):
 
 
 def load_with_datasets(folder: Path, cache: Path) -> dict:
-    """What `datasets` finds in a folder, without a network."""
+    """The data set that `datasets` reads from a folder, without a network."""
     if find_spec("datasets") is None:
         pytest.skip("datasets is not installed: it brings pandas, which slows every process down")
     offline = {"HF_HOME": str(cache), "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
@@ -100,7 +100,7 @@ def load_with_datasets(folder: Path, cache: Path) -> dict:
 
 
 def read_webdataset(shards: list[Path]) -> list[dict]:
-    """The samples that webdataset reads, whose bytes are decoded by no one."""
+    """The samples that webdataset reads, not decoded."""
     from webdataset.compat import WebDataset
 
     with warnings.catch_warnings():
@@ -136,7 +136,7 @@ def expected_rows(store: Path) -> list[dict]:
 
 
 def class_names(store: Path) -> dict[int, str]:
-    """The names of clusters: those that were given, made unique, else captions."""
+    """The given names of clusters, made unique; captions of those without a name."""
     run = Run.open(Store(store))
     captions = run.artifact("captions").table("captions").to_pylist()
     names = {row["cluster"]: row["caption"] for row in captions if row["rank"] == 1}
@@ -159,7 +159,7 @@ def test_equal_inputs_give_equal_bytes(store, exported, tmp_path, form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_an_export_says_what_it_wrote_and_refuses_what_is_there(store, tmp_path, form):
+def test_an_export_reports_its_files_and_refuses_existing_ones(store, tmp_path, form):
     out = tmp_path / "out"
     done = succeed(store, "export", form, "--edits", "open", "--out", out)
     clusters = len({row["cluster"] for row in expected_rows(store)})
@@ -171,7 +171,7 @@ def test_an_export_says_what_it_wrote_and_refuses_what_is_there(store, tmp_path,
 
 
 @pytest.mark.parametrize("form", ["imagefolder", "webdataset"])
-def test_the_next_line_runs(store, tmp_path, form):
+def test_the_next_command_of_an_export_runs(store, tmp_path, form):
     out = tmp_path / "it's $HOME"
     lines = succeed(store, "export", form, "--out", out).out.splitlines()
     words = shlex.split(next(line for line in lines if line.startswith("next: ")))[1:]
@@ -231,7 +231,7 @@ def test_images_that_cannot_be_read_are_left_out_and_named(photos, tmp_path):
     assert len(annotations["images"]) == len(list((tmp_path / "coco" / "images").iterdir())) == 11
 
 
-def test_an_image_that_cannot_be_read_does_not_end_the_others(photos):
+def test_an_unreadable_image_does_not_stop_the_export(photos):
     store, folder = photos
     run = Run.open(Store(store))
     embeddings = run.artifact("embeddings")
@@ -243,7 +243,7 @@ def test_an_image_that_cannot_be_read_does_not_end_the_others(photos):
     assert third == read_row(embeddings, run.record.sources, 3)
 
 
-def test_where_no_image_is_left_nothing_is_written(photos, tmp_path):
+def test_nothing_is_written_if_no_image_can_be_read(photos, tmp_path):
     store, _ = photos
     for number in (0, 1):
         Run.open(Store(store)).edits.exclude(cluster=number)
@@ -266,7 +266,7 @@ def test_clusters_are_made_where_they_are_missing(tmp_path):
 # Names.
 
 
-def test_clusters_of_one_name_get_their_numbers_even_if_that_is_a_name_too():
+def test_clusters_of_one_name_get_their_numbers_as_make_unique():
     assert make_unique({0: "a", 1: "b"}) == {0: "a", 1: "b"}
     assert make_unique({3: "dog", 7: "dog", 9: "cat"}) == {3: "dog 3", 7: "dog 7", 9: "cat"}
     names = make_unique({3: "dog", 7: "dog", 9: "dog 3"})
@@ -345,7 +345,7 @@ def test_torchvision_finds_every_image_under_its_class(store, exported):
     assert found[0][0].size == (32, 32)
 
 
-def test_a_split_has_every_class_on_both_sides_and_stays_when_images_are_added(store, exported):
+def test_a_split_has_all_classes_on_both_sides_and_is_stable(store, exported):
     from torchvision.datasets import ImageFolder
 
     folder = exported("imagefolder", "--split", "0.8")
@@ -373,7 +373,7 @@ def test_a_split_of_the_images_that_meet_a_condition_has_these(store, tmp_path):
 
 
 @pytest.mark.parametrize("flags", [(), ("--split", "0.8")])
-def test_datasets_reads_folders_whose_classes_are_called_like_splits(exported, tmp_path, flags):
+def test_datasets_reads_folders_whose_classes_are_named_like_splits(exported, tmp_path, flags):
     folder = exported("imagefolder", *flags)
     rows = load_with_datasets(folder, tmp_path)["rows"]
     files = Counter((p.parts[-3], p.parts[-2]) for p in folder.rglob("*.png"))
@@ -433,7 +433,7 @@ def test_webdataset_reads_image_class_and_decisions(store, exported):
         assert file.read(manifest[30]["size"]) == samples[30]["png"]
 
 
-def test_shards_of_an_export_can_be_embedded_and_name_no_user_and_no_time(photos, tmp_path):
+def test_shards_of_an_export_can_be_embedded_and_hold_no_user_or_time(photos, tmp_path):
     store, _ = photos
     out = tmp_path / "out"
     succeed(store, "export", "webdataset", "--out", out)
@@ -480,18 +480,3 @@ def test_the_schema_of_parquet_names_the_features(store, exported):
     assert features["label"]["names"] == [names[number] for number in clusters]
     assert file.metadata.num_rows == 59
     assert "pretty_name" in (exported("huggingface") / "README.md").read_text()
-
-
-# Flags.
-
-
-@pytest.mark.parametrize(
-    ("words", "line"),
-    [
-        (("coco", "--split", "0.5"), "--split goes with export imagefolder, not with coco"),
-        (("csv", "--samples-per-shard", "5"), "goes with export webdataset or huggingface"),
-        (("coco", "--link"), "--link goes with export folders, not with coco"),
-    ],
-)
-def test_flags_of_another_format_are_refused(store, tmp_path, words, line):
-    assert line in fail(store, "export", *words, "--out", tmp_path / "out")

@@ -1,4 +1,4 @@
-"""Contents of a report over a few hundred made-up rows, and a parser of its HTML."""
+"""Contents of a report over a few hundred synthetic rows, and a parser of its HTML."""
 
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -61,7 +61,7 @@ def make_rows(
 
 
 def make_space(x: np.ndarray, sample: Sample) -> Space:
-    """How rows lie, all of them and those of each cluster."""
+    """The spread of rows: of all, and of each cluster."""
     counts = sample.heat_map_rows
     shown = np.concatenate([rows[: counts[cluster]] for cluster, rows in sample.of_cluster.items()])
     cosines = spectra.absolute_cosines(x[shown])

@@ -1,4 +1,4 @@
-"""The report of clusters as people decided: given names, tags, and no excluded image."""
+"""The report with decisions: given names, tags, and no excluded image."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def page_of(store, *flags) -> Page:
 
 
 @pytest.mark.parametrize("name", ["open", "final"])
-def test_the_report_shows_what_was_decided(decided, tmp_path, name):
+def test_the_report_shows_decisions(decided, tmp_path, name):
     _, store, cluster, (_, second, third), _ = decided
     page = page_of(store, "--edits", name, "--out", tmp_path / "page.html")
     clusters = len(set(cluster.tolist())) - 1
@@ -57,7 +57,7 @@ def test_the_report_shows_what_was_decided(decided, tmp_path, name):
     assert any(alt.startswith("<rings> & loops: its") for alt in shown)
 
 
-def test_without_decisions_the_report_is_as_it_was(decided, tmp_path):
+def test_without_decisions_the_report_does_not_change(decided, tmp_path):
     _, store, cluster, _, _ = decided
     page = page_of(store, "--out", tmp_path / "page.html")
     assert f"60 images in {len(set(cluster.tolist()))} clusters" in page.text
@@ -105,7 +105,7 @@ def test_neighbours_are_only_those_that_are_not_excluded(decided):
     assert neighbourhood.count == 3 and neighbourhood.cluster == edited.cluster[3]
 
 
-def test_a_run_of_which_everything_is_excluded_has_no_report(decided, tmp_path):
+def test_a_fully_excluded_run_has_no_report(decided, tmp_path):
     run, store, _, _, _ = decided
     run.edits.exclude(images=list(range(60)))
     line = fail(store, "report", "--edits", "open", "--out", tmp_path / "page.html")
@@ -114,7 +114,7 @@ def test_a_run_of_which_everything_is_excluded_has_no_report(decided, tmp_path):
     assert "must be open" in fail(store, "report", "--edits", "none", "--no-pictures")
 
 
-def test_scores_are_not_needed_where_every_labelled_image_is_excluded(decided, tmp_path):
+def test_no_scores_are_needed_if_all_labelled_images_are_excluded(decided, tmp_path):
     _, store, *_ = decided
     keys = Run.open(Store(store)).artifact("embeddings").column("key")
     labels = tmp_path / "labels.csv"

@@ -1,4 +1,4 @@
-"""What figures show, and what their markup holds."""
+"""The contents of figures, and their markup."""
 
 import re
 from dataclasses import replace
@@ -99,7 +99,7 @@ def test_a_curve_without_resamples_has_no_band_no_votes_and_no_shade():
     assert len(draw_curve(CURVE, used=5).axes[0].collections) == 1
 
 
-def test_the_number_of_clusters_in_use_is_marked_if_it_is_on_the_curve_and_not_the_shortest():
+def test_the_number_of_clusters_in_use_is_marked_on_the_curve():
     for used, expected in ((5, ["k = 5"]), (12, ["k = 5", "this run: 12"]), (99, ["k = 5"])):
         panel = draw_curve(CURVE, used).axes[0]
         assert [text.get_text() for text in panel.texts] == expected
@@ -119,7 +119,7 @@ def test_a_curve_with_a_single_k_can_be_drawn():
         ([True, True, False, True], [(0, 1), (3, 3)]),
     ],
 )
-def test_runs_are_neighbours_that_are_all_true(claims, expected):
+def test_runs_of_true_values_are_found(claims, expected):
     assert find_runs(claims) == expected
 
 

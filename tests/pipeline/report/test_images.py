@@ -94,7 +94,7 @@ def test_neighbours_in_both_spaces_are_shown_for_a_row_of_each_cluster(store):
     assert "Before: embeddings" in page.text and "After: features" in page.text
 
 
-def test_with_no_pictures_none_are_read(store, tmp_path):
+def test_with_no_pictures_no_image_is_read(store, tmp_path):
     page = read_report(store, "--no-pictures", "--out", tmp_path / "page.html")
     assert not page.all("img")
     assert "None, because --no-pictures was given." in page.text

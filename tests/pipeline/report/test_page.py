@@ -1,4 +1,4 @@
-"""The HTML of a report stands alone, escapes the user's text, and says what it does not show."""
+"""The HTML of a report loads nothing, escapes the user's text, and names what it leaves out."""
 
 import re
 from dataclasses import replace
@@ -113,7 +113,7 @@ def test_the_style_sheet_has_rules_for_dark_narrow_and_paper():
         assert rule in style
 
 
-def test_the_header_says_what_was_seen_and_when(page):
+def test_the_header_counts_images_and_gives_the_date(page):
     assert "400 images in 6 clusters" in page.text
     assert "Of 403 images seen, 400 were embedded with ViT-B-32 (openai) and 3 skipped" in (
         page.text
@@ -124,7 +124,7 @@ def test_the_header_says_what_was_seen_and_when(page):
     assert "features fedcba9876543210" in page.text
 
 
-def test_what_is_absent_is_shown_with_its_command(bare):
+def test_missing_artifacts_are_shown_with_their_commands(bare):
     for text in (
         "No curve. Run cpp-pipe select-k.",
         "No captions. Run cpp-pipe caption.",
@@ -158,7 +158,7 @@ def test_the_table_shows_the_largest_cluster_first():
     assert table.index("300") < table.index("100")
 
 
-def test_the_size_of_the_sample_is_said():
+def test_the_size_of_the_sample_is_given():
     contents = make_contents()
     half = replace(contents.sample, overall=contents.sample.overall[::2])
     assert "all 400 images" in write_page(contents)
@@ -181,7 +181,7 @@ def test_a_report_of_a_hundred_clusters_is_below_three_megabytes():
     assert len(text.encode()) < 3e6
 
 
-def test_of_very_many_clusters_the_report_shows_the_largest_and_says_so():
+def test_of_many_clusters_the_report_shows_the_largest_and_says_so():
     page = Page(write_page(make_contents(1001, rows=2002, captions={}, absences=ABSENCES)))
     assert "The 1,000 largest of 1,001 are shown" in page.text
     rows = [head for head in page.all("th") if head.get("scope") == "row"]

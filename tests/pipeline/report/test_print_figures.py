@@ -1,4 +1,4 @@
-"""`cpp-pipe figures`: which files it writes, and what they show."""
+"""`cpp-pipe figures`: the files that it writes, and their contents."""
 
 import io
 import re
@@ -62,7 +62,7 @@ def test_the_same_run_gives_the_same_bytes(store, suffix):
     assert first == second
 
 
-def test_print_has_three_hundred_dots_an_inch_and_fits_a_page(drawn):
+def test_print_has_300_dots_per_inch_and_fits_a_page(drawn):
     for name, figure in drawn.items():
         image = Image.open(io.BytesIO(encode_figure(figure, "png")))
         inches = image.width / 300
@@ -112,7 +112,7 @@ def test_neighbours_of_another_cluster_are_framed(store, drawn):
     assert not any(panel.spines["top"].get_visible() for panel in queries)
 
 
-def test_what_a_run_lacks_is_left_out_with_what_to_do(tmp_path):
+def test_figures_that_a_run_lacks_are_left_out_with_what_to_do(tmp_path):
     x = np.random.default_rng(0).standard_normal((60, 16)).astype(np.float32)
     np.savez(tmp_path / "x.npz", x=x / np.linalg.norm(x, axis=1, keepdims=True))
     store = tmp_path / "artifacts"
@@ -143,7 +143,7 @@ def test_a_figure_that_does_not_exist_is_refused_before_anything_is_made(tmp_pat
 
 
 @pytest.mark.parametrize("title", ["pay $5, get $10 (3)", "a $\\nothing$ b"])
-def test_dollars_in_captions_are_no_formulas(title):
+def test_dollars_in_captions_do_not_become_formulas(title):
     figure = _draw_lines([title], [[[Image.new("RGB", (8, 8))]]], [None], 12)
     assert encode_figure(figure, "svg")
     (text,) = figure.texts
@@ -170,7 +170,7 @@ def test_a_title_is_no_wider_than_the_figure(tails, end):
     assert LONG.startswith(title.get_text().removesuffix(end))
 
 
-def test_letters_that_our_font_lacks_are_taken_from_a_font_that_has_them(caplog):
+def test_letters_that_our_font_lacks_come_from_another_font(caplog):
     # Among the fonts that come with matplotlib.
     own, other = (
         set(FT2Font(findfont(FontProperties(family=name, weight="bold"))).get_charmap())

@@ -1,4 +1,4 @@
-"""`cpp-pipe report` on real digits shows what the run holds, and what it lacks."""
+"""`cpp-pipe report` on real digits shows what the run has and what it lacks."""
 
 import json
 
@@ -49,7 +49,7 @@ def test_clusters_are_made_where_they_are_missing(tmp_path, digit_shards):
     assert not (store / "reports").exists()
 
 
-def test_a_run_without_curve_and_captions_names_the_commands_that_make_them(trained):
+def test_missing_curve_and_captions_are_shown_with_their_commands(trained):
     page = read(trained)
     assert "60 images in 5 clusters" in page.text
     assert (
@@ -60,7 +60,7 @@ def test_a_run_without_curve_and_captions_names_the_commands_that_make_them(trai
     assert "k-means on the embeddings" in page.text
 
 
-def test_what_the_run_gained_is_shown_and_captions_of_other_clusters_are_not(trained):
+def test_new_artifacts_are_shown_and_captions_of_other_clusters_are_not(trained):
     succeed(trained, "select-k", "--grid", "2,5,10")
     succeed(trained, "caption", "--vocabulary", "digits-words.txt")
     page = read(trained)
@@ -121,7 +121,7 @@ def test_a_run_without_labels_says_how_to_give_some(trained, tmp_path):
     assert (trained / "reports" / "bare.html").is_file()
 
 
-def test_labels_that_were_asked_for_must_exist(trained, tmp_path):
+def test_the_labels_flag_must_name_existing_labels(trained, tmp_path):
     assert "has the label 'colour'" in fail(trained, "report", "--label", "colour")
     table = tmp_path / "labels.csv"
     table.write_text("key,label\nnobody,1\n")

@@ -22,8 +22,9 @@ from cpp_pipe.stages.rows.artifact_rows import gather
 from cpp_pipe.store import Store
 from cpp_pipe.store.kinds import EMBEDDINGS, FEATURES, HEADS, SPECTRUM
 
+from ...stages.small_models import mobile_clip_flags
 from ..cli import Outcome, call, fail, succeed
-from ..datasets.made import make_cifar10
+from ..datasets.synthetic_files import make_cifar10
 
 SMALL = ("--set", "train.hidden=32", "--set", "train.features=16")
 ROWS = 120
@@ -36,16 +37,14 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def reproduced(folder, shared) -> Outcome:
-    """CIFAR-10 of 120 made images: fetched, embedded by a small model, clustered and scored."""
+    """CIFAR-10 of 120 synthetic images: fetched, embedded by a small model, clustered, scored."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         make_cifar10(folder / "files", patch, per_batch=ROWS // 6)
-        model = shared / "models" / "mnv2-clip"
         return succeed(
             folder / "artifacts",
             *("reproduce", "cifar10", "--seeds", "2", "--from", "files", *SMALL),
-            *("--model-config", model / "mnv2-clip.json"),
-            *("--pretrained", model / "mnv2-clip.safetensors"),
+            *mobile_clip_flags(shared),
         )
 
 
@@ -56,7 +55,7 @@ OF_A_FILE = (
 
 
 def save_groups(file: Path, groups: int = 10) -> None:
-    """Saves 100 embeddings in groups that are far apart, with the groups as labels."""
+    """Saves 100 embeddings in well separated groups, with the groups as labels."""
     y = np.arange(100) % groups
     centres = np.random.default_rng(0).normal(size=(groups, 24))
     x = centres[y] + 0.1 * np.random.default_rng(1).normal(size=(100, 24))
@@ -84,7 +83,7 @@ def test_the_whole_path_runs_on_a_tiny_cifar(reproduced, folder):
     assert (folder / "cifar10" / "dataset.json").is_file()
 
 
-def test_the_table_has_ours_beside_published_figures(reproduced):
+def test_the_table_shows_our_figures_beside_published_ones(reproduced):
     lines = reproduced.out.splitlines()
     assert "CIFAR-10: 120 rows, k 10, 2 seeds; scores in per cent" in lines
     starts = ["cpp-pipe, default", "cpp-pipe, paper's recipe", "k-means", "chance, same sizes"]
@@ -96,11 +95,11 @@ def test_the_table_has_ours_beside_published_figures(reproduced):
     assert ours.count("±") == 3
 
 
-def test_it_says_what_differs(reproduced):
-    said = reproduced.out
-    assert "only 120 of 60,000 images are here: do not compare with published scores" in said
-    assert "settings changed by --set: train.hidden=32, train.features=16" in said
-    assert "empty cells of CPP, PRO-DSC are not recorded in published.toml" in said
+def test_differences_from_the_published_experiment_are_listed(reproduced):
+    output = reproduced.out
+    assert "only 120 of 60,000 images are here: do not compare with published scores" in output
+    assert "settings changed by --set: train.hidden=32, train.features=16" in output
+    assert "empty cells of CPP, PRO-DSC are not recorded in published.toml" in output
 
 
 def test_it_fits_a_terminal_of_80_columns(reproduced, folder, monkeypatch):
@@ -150,7 +149,7 @@ def test_each_trial_shows_the_images_of_the_data_set(reproduced, folder):
         assert read_row(embeddings, record.sources, 0).startswith(b"\x89PNG")
 
 
-def test_embeddings_that_one_has_need_no_images(tmp_path, monkeypatch):
+def test_existing_embeddings_need_no_images(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_groups(Path("mine.npz"))
     row = figures(succeed(tmp_path / "artifacts", *OF_A_FILE))
@@ -193,7 +192,7 @@ def test_two_files_of_one_data_set_stand_beside_each_other(tmp_path, monkeypatch
         assert f"CIFAR-10 ({name}): 100 rows" in done.out
 
 
-def test_rows_without_labels_are_clustered_and_said(tmp_path, monkeypatch):
+def test_rows_without_labels_are_clustered_and_reported(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_groups(Path("mine.npz"))
     whole = dict(np.load("mine.npz"))
@@ -209,7 +208,7 @@ def test_rows_without_labels_are_clustered_and_said(tmp_path, monkeypatch):
     assert row["kmeans"] == [asdict(score_clusters(np.arange(60) % 10, pred))]
 
 
-def test_heads_and_spectrum_are_fitted_to_all_rows_that_are_there(tmp_path, monkeypatch):
+def test_heads_and_spectrum_are_fitted_to_all_rows(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_groups(Path("whole.npz"))
     whole = np.load("whole.npz")
@@ -231,7 +230,7 @@ def test_a_run_with_the_defaults_has_a_plain_name():
     assert name_run("cifar10", EmbedSettings(), (), None) == "reproduce-cifar10"
 
 
-def test_what_is_set_of_the_model_embeds(folder, reproduced, monkeypatch):
+def test_changed_settings_of_embed_are_used(folder, reproduced, monkeypatch):
     monkeypatch.chdir(folder)
     embed = Store(folder / "artifacts").runs.read(figures(reproduced)["run"]).settings["embed"]
     words = ("--seeds", "1", *SMALL, "--set", "embed.exif=apply")
@@ -245,7 +244,7 @@ def test_what_is_set_of_the_model_embeds(folder, reproduced, monkeypatch):
     assert "embed.exif=apply" in figures(done)["changed"]
 
 
-def test_k_means_has_as_many_clusters_as_there_are_classes_for_each_seed(reproduced, folder):
+def test_k_means_has_as_many_clusters_as_classes_for_each_seed(reproduced, folder):
     row = figures(reproduced)
     store = Store(folder / "artifacts")
     version = store.runs.read(row["run"]).versions["embeddings"]
@@ -256,24 +255,24 @@ def test_k_means_has_as_many_clusters_as_there_are_classes_for_each_seed(reprodu
     assert row["kmeans_method"] == "k-means"
 
 
-def test_k_means_of_many_rows_is_called_what_it_is():
+def test_k_means_of_many_rows_is_called_mini_batch_k_means():
     of_many = replace(compare([10], [10]), kmeans_method="mini-batch k-means")
     assert "mini-batch k-means" in [row[0] for row in of_many.rows()]
     assert "k-means" not in [row[0] for row in of_many.rows()]
     assert of_many.to_json()["kmeans_method"] == "mini-batch k-means"
 
 
-def test_numbers_of_clusters_that_deviate_are_said_by_seed():
+def test_deviating_numbers_of_clusters_are_listed_by_seed():
     comparison = compare([10, 9, 8], [10, 10, 10])
-    (said,) = [line for line in comparison.differences() if "were joined" in line]
-    assert said == (
+    (difference,) = [line for line in comparison.differences() if "were joined" in line]
+    assert difference == (
         "cpp-pipe, default: not 10 clusters, because overlapping pieces were joined: "
         "9 with seed 1, 8 with seed 2"
     )
 
 
 def compare(default: list[int], paper: list[int]) -> Comparison:
-    """A comparison whose trials found so many clusters."""
+    """A comparison whose trials found the given numbers of clusters."""
     scores = Scores(acc=0.5, nmi=0.5, ari=0.5)
     return Comparison(
         data_set=CATALOG["cifar10"],
@@ -303,15 +302,15 @@ def compare(default: list[int], paper: list[int]) -> Comparison:
 
 
 def test_published_figures_are_printed_with_their_sources(reproduced):
-    said = " ".join(reproduced.out.split())
+    output = " ".join(reproduced.out.split())
     for row in published("cifar10"):
-        assert f"{row.differs}; figures from {row.source}" in said
+        assert f"{row.differs}; figures from {row.source}" in output
     (without,) = [row for row in published("cifar20") if row.method == "CPP"]
     assert without.source is None
 
 
 @pytest.mark.parametrize(
-    ("assignment", "said"),
+    ("assignment", "message"),
     [
         ("train.epoch=3", "epoch"),
         ("trian.epochs=3", "there is no table 'trian'"),
@@ -324,11 +323,9 @@ def test_published_figures_are_printed_with_their_sources(reproduced):
         ("train.seed=7", "--set train.seed: reproduce sets the seeds; use --seeds"),
     ],
 )
-def test_what_cannot_be_set_is_refused_before_anything_is_read(
-    assignment, said, tmp_path, monkeypatch
-):
+def test_invalid_settings_are_refused_before_any_work(assignment, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert said in fail(tmp_path / "artifacts", "reproduce", "cifar10", "--set", assignment)
+    assert message in fail(tmp_path / "artifacts", "reproduce", "cifar10", "--set", assignment)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -347,7 +344,7 @@ def test_labels_of_another_data_set_are_refused(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("dtd",), "the paper's settings are known for cifar10, cifar20, cifar100, imagenet"),
         (("cifar10", "cifar100", "--embeddings", "a.npz"), "given once for each data set"),
@@ -361,13 +358,13 @@ def test_labels_of_another_data_set_are_refused(tmp_path, monkeypatch):
         (("imagenet",), "torchvision cannot download ImageNet-1k"),
     ],
 )
-def test_what_cannot_be_reproduced_is_refused(words, said, tmp_path, monkeypatch):
+def test_an_impossible_reproduction_is_refused(words, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert said in fail(tmp_path / "artifacts", "reproduce", *words)
+    assert message in fail(tmp_path / "artifacts", "reproduce", *words)
 
 
 @pytest.mark.parametrize(
-    ("there", "words", "said"),
+    ("there", "words", "expected"),
     [
         (
             "cifar10/notes.txt",
@@ -394,17 +391,19 @@ def test_what_cannot_be_reproduced_is_refused(words, said, tmp_path, monkeypatch
         ),
     ],
 )
-def test_a_folder_in_the_way_is_named_with_what_to_do(there, words, said, tmp_path, monkeypatch):
+def test_a_folder_in_the_way_is_named_with_what_to_do(
+    there, words, expected, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     Path(there).parent.mkdir(parents=True)
     Path(there).write_text("mine")
     names = () if words[:1] == ("imagenet",) else ("cifar10",)
     message = fail(tmp_path / "artifacts", "reproduce", *names, *words)
-    assert said in message and "OUT" not in message
+    assert expected in message and "OUT" not in message
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("cifar10", "imagenet"), "torchvision cannot download ImageNet-1k"),
         (
@@ -413,26 +412,24 @@ def test_a_folder_in_the_way_is_named_with_what_to_do(there, words, said, tmp_pa
         ),
     ],
 )
-def test_what_a_later_data_set_lacks_is_said_before_work_on_the_first(
-    words, said, tmp_path, monkeypatch
-):
+def test_all_data_sets_are_checked_before_work_on_the_first(words, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_groups(Path("mine.npz"))
-    assert said in fail(tmp_path / "artifacts", "reproduce", *words)
+    assert message in fail(tmp_path / "artifacts", "reproduce", *words)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.npz"]
 
 
 @pytest.mark.parametrize(
-    ("arrays", "said"),
+    ("arrays", "message"),
     [
         ({"x": np.eye(30, dtype=np.float32)}, "none of the 30 rows has a label (cls)"),
         ({"x": np.eye(30, dtype=np.float32), "y": np.arange(30)}, "there are only 30 rows"),
     ],
 )
-def test_embeddings_without_labels_or_with_few_rows_are_refused_at_once(arrays, said, tmp_path):
+def test_embeddings_without_labels_or_with_few_rows_are_refused_at_once(arrays, message, tmp_path):
     np.savez(tmp_path / "mine.npz", **arrays)
     words = ("reproduce", "imagenet", "--embeddings", tmp_path / "mine.npz")
-    assert said in fail(tmp_path / "artifacts", *words)
+    assert message in fail(tmp_path / "artifacts", *words)
 
 
 # Recipes and published figures.
@@ -467,12 +464,12 @@ def test_each_figure_has_a_source_and_each_method_a_row(name):
 
 
 def test_reproduce_has_a_help_with_an_example():
-    said = " ".join(call(None, "reproduce", "--help").out.split())
-    assert "cpp-pipe reproduce cifar10 cifar100" in said
-    assert "of imagenet only those of training, train-*.tar" in said
+    output = " ".join(call(None, "reproduce", "--help").out.split())
+    assert "cpp-pipe reproduce cifar10 cifar100" in output
+    assert "of imagenet only those of training, train-*.tar" in output
 
 
-def test_settings_that_follow_from_a_changed_one_follow_it():
+def test_derived_settings_follow_a_changed_one():
     recipe = paper("cifar100", rows=60_000)
     one = replace(recipe, train=replace(recipe.train, eta=0.12, batch=1024))
     followed = follow(one, "cifar100", 60_000, {"train.eta", "train.batch"})

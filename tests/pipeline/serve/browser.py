@@ -1,4 +1,4 @@
-"""Chromium as a person uses it, without any network except the test's own server."""
+"""Chromium as a person uses it, with no network but the test's own server."""
 
 import contextlib
 import os
@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
+
+expect.set_options(timeout=20_000)  # milliseconds: the machine may be busy with other tests
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -17,6 +19,9 @@ SCREENS = ROOT / "ci-output" / "screens"
 
 DESKTOP = (1440, 900)
 PHONE = (390, 844)
+
+TILES = ".wall-tile .tile"
+"""The images of the grid."""
 
 _ARGUMENTS = [
     "--no-sandbox",
@@ -55,7 +60,7 @@ def launch(playwright: Playwright, path: str) -> Browser:
 
 @dataclass
 class Visit:
-    """A browser's page, and what went wrong on it."""
+    """A browser's page, and the errors on it."""
 
     page: Page
     base: str
@@ -102,7 +107,7 @@ def visit(
     *,
     may_fail: bool = False,
 ) -> Iterator[Visit]:
-    """A new page; fails at the end if anything went wrong on it.
+    """A new page; the test fails at its end if the page had an error.
 
     `may_fail` is for tests whose answers are errors, which a browser writes to its console.
     """
@@ -134,3 +139,9 @@ def visit(
     finally:
         context.close()
     assert seen.troubles == []
+
+
+def answer_dialog(page: Page, text: str, button: str) -> None:
+    """Types a text into the open dialog, and presses a button."""
+    page.locator("dialog input").fill(text)
+    page.locator("dialog").get_by_role("button", name=button, exact=True).click()

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from cpp_pipe import Run
+
 from ...store.stores import rewrite
 from .browser import chromium
 from .markup_run import make_markup_run
@@ -20,9 +22,15 @@ def finished(tmp_path_factory, digit_shards) -> Path:
     return make_run(folder / "artifacts", folder / "shards")
 
 
+@pytest.fixture(scope="module")
+def run(finished) -> Run:
+    """The run of the finished store."""
+    return Run.open(finished)
+
+
 @pytest.fixture(scope="session")
 def served(finished) -> Iterator[Served]:
-    """A server over it."""
+    """A server over the finished store."""
     with serve(finished) as server:
         yield server
 

@@ -1,4 +1,4 @@
-"""`cpp-pipe serve` in a process of its own, and what it costs in memory."""
+"""`cpp-pipe serve` in a process of its own, and its memory."""
 
 import contextlib
 import os
@@ -46,7 +46,7 @@ class ServerProcess:
         return int(self.base.rpartition(":")[2].strip("/"))
 
     def resident_mib(self) -> float:
-        """Memory of the process that is its own."""
+        """The memory that the process does not share, in MiB."""
         text = Path(f"/proc/{self.process.pid}/status").read_text()
         return sum(int(kib) for kib in re.findall(r"RssAnon:\s+(\d+)", text)) / 1024
 
@@ -87,7 +87,7 @@ def start(
 
 @contextlib.contextmanager
 def fork_server(store: Path, *flags: str) -> Iterator[ServerProcess]:
-    """The same without the seconds in which a process loads its libraries."""
+    """The same, without the seconds in which a process loads its libraries."""
     with fork(*WORDS, "--store", store, *flags) as process:
         printed = process.stdout.readline().strip()
         assert printed, process.stderr.read()

@@ -25,7 +25,7 @@ WORDS = "digits-words.txt"
 
 
 def make_run(store: Path, *shards: Path) -> Path:
-    """Digits through every stage, with everything that the page can show."""
+    """A run of digits with everything that the page can show."""
     embed(store, *shards)
     succeed(store, "train", *SMALL)
     succeed(store, "spectrum", "--k-max", "12")
@@ -59,7 +59,7 @@ class Served:
         return answer.json()
 
     def source_of(self, row: int) -> Path:
-        """The shard of a row, of which the server tells only the name."""
+        """The path of the shard of a row; the server gives only its name."""
         name = self.json(f"/api/images/{row}")["source"]
         places = map(Path, self.current.opened.run.record.sources.values())
         (path,) = {place for place in places if place.name == name}

@@ -20,11 +20,6 @@ from ..cli import SMALL, succeed
 from .server import serve
 
 
-@pytest.fixture(scope="module")
-def run(finished):
-    return Run.open(finished)
-
-
 def test_the_facts_of_the_run_are_those_of_its_artifacts(served, run):
     facts = served.json("/api/run")
     assert (facts["name"], facts["rows"], facts["seen"]) == ("default", 60, 60)
@@ -245,7 +240,7 @@ def test_command_python_and_page_give_the_same_rows(served, run, finished, quest
     assert by_page == by_python == by_command and len(by_page) > 0
 
 
-def test_page_and_python_refuse_an_outdated_index_until_the_command_makes_it(own_store):
+def test_page_and_python_refuse_an_index_that_is_out_of_date(own_store):
     key = Run.open(own_store).artifact("embeddings").column("key")[3]
     succeed(own_store, "train", *SMALL, "--set", "train.start=principal")
     succeed(own_store, "assign", "--k", "5")
@@ -264,7 +259,7 @@ def test_page_and_python_refuse_an_outdated_index_until_the_command_makes_it(own
         assert [hit["row"] for hit in served.json("/api/search", row=3, n=10)["hits"]] == rows
 
 
-def test_a_text_finds_what_python_finds_and_leaves_the_model_loaded(served, run):
+def test_a_text_finds_what_python_finds_and_keeps_the_model_loaded(served, run):
     answer = served.json("/api/search", text="the digit seven", n=12)
     expected = run.search(text="the digit seven", n=12)
     assert [hit["row"] for hit in answer["hits"]] == [hit.row for hit in expected]
@@ -285,8 +280,8 @@ def test_an_image_finds_itself_and_its_vector_finds_the_same_rows(served, run, t
     assert served.json("/api/search", row=3)["hits"][0]["row"] == 3
 
 
-def test_an_address_from_before_equal_features_were_searched_once_finds_the_same(served, run):
-    """It holds features and cluster features: people have shared it."""
+def test_an_old_address_with_joined_features_finds_the_same(served, run):
+    """People have shared such addresses, which hold features and cluster features."""
     features = run.artifact("features")
     z, c = (features.array(features.parts[0].name, role)[[3]] for role in ("z", "c"))
     now = served.json("/api/search", row=3, n=9)
@@ -380,7 +375,7 @@ def test_answers_are_compressed_for_clients_that_accept_it(served):
     assert compressed.json() == plain.json()
 
 
-def test_words_are_measured_by_what_random_words_reach(served):
+def test_the_chance_of_a_text_is_the_median_of_random_words(served):
     answers = [served.json("/api/search", text=word, n=1) for word in random_words()]
     best = [answer["hits"][0]["similarity"] for answer in answers]
     assert len(set(random_words())) > 60
@@ -388,7 +383,7 @@ def test_words_are_measured_by_what_random_words_reach(served):
     assert served.json("/api/search", row=3)["chance"] is None
 
 
-def test_a_node_has_a_caption_that_leads_at_least_half_of_its_images_or_is_mixed(served, run):
+def test_a_node_without_a_caption_of_half_its_images_is_mixed(served, run):
     clusters = np.array(run.artifact("assignments").column("cluster"))
     best = {
         card["id"]: card["names"][0]["caption"] for card in served.json("/api/clusters")["cards"]
@@ -407,7 +402,7 @@ def test_a_node_has_a_caption_that_leads_at_least_half_of_its_images_or_is_mixed
     assert kinds == {True, False}
 
 
-def test_a_text_that_the_model_does_not_read_to_its_end_is_noted(served):
+def test_a_cut_text_is_noted(served):
     assert served.json("/api/search", text="seven")["notes"] == []
     assert served.json("/api/search", row=3)["notes"] == []
     for parameters in ({"text": "seven " * 150}, {"row": 3, "not_text": "seven " * 150}):

@@ -1,4 +1,4 @@
-"""The page in a real browser, as a person uses it: by pointer and keys, on desktop and phone."""
+"""The page in a real browser, used by pointer and keys, on desktop and phone."""
 
 import re
 
@@ -12,8 +12,6 @@ from cpp_pipe.pipeline.view.chance import random_words
 from .browser import DESKTOP, PHONE, visit
 from .markup_run import SCRIPT, key_of
 from .server import serve
-
-expect.set_options(timeout=20_000)  # milliseconds: the machine may be busy with other tests
 
 SIZES = pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 LOOKS = pytest.mark.parametrize(
@@ -62,7 +60,7 @@ def test_every_view_loads_is_accessible_and_fits_the_screen(served, browser, vie
 
 
 @SIZES
-def test_from_all_images_to_one_and_back(served, browser, size):
+def test_an_image_is_opened_from_the_grid_and_closed_again(served, browser, size):
     with visit(browser, served.port, size) as seen:
         page = seen.page
         seen.open("")
@@ -116,7 +114,7 @@ def test_words_find_images(served, browser, size):
         assert first == expected
 
 
-def test_a_query_that_no_image_answers_says_so(served, browser):
+def test_a_query_without_clear_hits_says_so(served, browser):
     best = {}
     for word in random_words():
         answer = served.json("/api/search", text=word, n=1)
@@ -153,7 +151,7 @@ def test_the_address_keeps_the_filters_of_a_search(served, browser, size):
 
 
 @SIZES
-def test_an_image_that_is_chosen_finds_itself(served, browser, finished, tmp_path, size):
+def test_a_chosen_image_finds_itself(served, browser, finished, tmp_path, size):
     Run.open(finished).image(12).save(tmp_path / "query.png")
     key = served.json("/api/images/12")["key"]
     with visit(browser, served.port, size) as seen:
@@ -177,7 +175,7 @@ def test_an_image_that_is_chosen_finds_itself(served, browser, finished, tmp_pat
 
 
 @pytest.mark.parametrize("how", ["drop", "paste"])
-def test_an_image_that_is_dropped_or_pasted_finds_itself(served, browser, finished, tmp_path, how):
+def test_a_dropped_or_pasted_image_finds_itself(served, browser, finished, tmp_path, how):
     Run.open(finished).image(20).save(tmp_path / "query.png")
     data = list((tmp_path / "query.png").read_bytes())
     script = """([data, how]) => {
@@ -305,7 +303,7 @@ def test_missing_images_are_reported(own_store, browser):
             seen.shoot("gone")
 
 
-def test_addresses_of_nothing_are_reported(served, browser):
+def test_addresses_that_name_nothing_are_reported(served, browser):
     with visit(browser, served.port, may_fail=True) as seen:
         for path, words in (
             ("cluster?cluster=99", "cluster must be from 0 to 4 in k-5, got 99"),
@@ -320,7 +318,7 @@ def test_addresses_of_nothing_are_reported(served, browser):
             expect(seen.page.locator(".trouble")).to_contain_text(words)
 
 
-def test_a_server_that_has_ended_is_reported(finished, browser):
+def test_a_stopped_server_is_reported(finished, browser):
     with serve(finished) as server:
         page = browser.new_page()
         page.goto(f"http://127.0.0.1:{server.port}/")
@@ -348,8 +346,8 @@ def test_the_printed_address_opens_the_page_and_the_token_leaves_the_address(fin
 
 
 @pytest.mark.parametrize("path", ["", "?token=secret"], ids=["shared", "first"])
-def test_a_link_on_another_site_opens_the_page_for_who_has_the_token(finished, browser, path):
-    """Browsers keep the cookie back when they follow such a link, and send it from our page."""
+def test_a_link_on_another_site_opens_the_page_with_the_token(finished, browser, path):
+    """Browsers send no cookie when they follow such a link, but send it from our page."""
     with (
         serve(finished, token="secret") as server,
         visit(browser, server.port, may_fail=True) as seen,
@@ -363,7 +361,7 @@ def test_a_link_on_another_site_opens_the_page_for_who_has_the_token(finished, b
         expect(seen.page.locator("h1")).to_have_text("60 images in 5 clusters")
 
 
-def test_who_has_no_token_is_told_where_it_is(finished, browser):
+def test_a_visitor_without_a_token_learns_where_it_is_printed(finished, browser):
     with (
         serve(finished, token="secret") as server,
         visit(browser, server.port, may_fail=True) as seen,

@@ -1,4 +1,4 @@
-"""`cpp-pipe serve` as a process: what it prints, and that it leaves nothing behind."""
+"""`cpp-pipe serve` as a process: its output, and no leftovers."""
 
 import contextlib
 import re
@@ -23,16 +23,16 @@ from .test_slow_readers import ask
 
 
 def folders_of_servers(folder: Path) -> list[Path]:
-    """What servers hold in the folder of temporary files."""
+    """The folders of servers among the temporary files."""
     return list(folder.glob(".tmp-cpp-pipe-serve-*"))
 
 
 TOKEN = re.compile(r"http://127\.0\.0\.1:\d+/\?token=([\w-]{32})")
 
 
-@pytest.mark.usefixtures("hang_up_is_heard")
+@pytest.mark.usefixtures("sighup_ends_processes")
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_it_prints_its_address_and_a_signal_ends_it_with_nothing_left(finished, tmp_path, signum):
+def test_it_prints_its_address_and_a_signal_ends_it_without_leftovers(finished, tmp_path, signum):
     with start(finished, env={"TMPDIR": str(tmp_path)}) as server:
         assert TOKEN.fullmatch(server.printed)
         assert server.client.get("/api/run").json()["rows"] == 60
@@ -43,7 +43,7 @@ def test_it_prints_its_address_and_a_signal_ends_it_with_nothing_left(finished, 
     assert not folders_of_servers(tmp_path)
 
 
-def test_what_a_killed_server_leaves_is_removed_by_the_next_one(finished, tmp_path):
+def test_leftovers_of_a_killed_server_are_removed_by_the_next_one(finished, tmp_path):
     env = {"TMPDIR": str(tmp_path)}
     with start(finished, env=env) as server:
         assert server.client.get("/api/run").status_code == 200
@@ -116,7 +116,7 @@ def test_no_token_lets_in_this_machine_only(finished):
         (["--host", "192.0.2.1"], "is not an address of this machine"),
     ],
 )
-def test_what_cannot_be_served_is_refused_in_one_line(finished, flags, words):
+def test_an_invalid_run_or_flag_is_refused_in_one_line(finished, flags, words):
     assert words in fail(finished, "serve", "--port", "0", "--no-make", *flags)
 
 
@@ -129,7 +129,7 @@ def test_a_port_that_is_taken_is_reported_with_the_next_that_is_free(finished, s
 
 
 def test_a_port_that_is_taken_is_reported_before_any_work(finished, served, tmp_path):
-    """Not after clusters were made, which can take hours."""
+    """Making clusters first can take hours."""
     store = tmp_path / "artifacts"
     succeed(store, "import", write_rows(tmp_path), "--model", "ViT-B-32")
     assert "is in use" in fail(store, "serve", "--port", str(served.port))
@@ -157,7 +157,7 @@ def test_every_address_of_the_loopback_works_and_is_not_warned_about(finished, h
 
 
 def has_ipv6() -> bool:
-    """Whether ::1 can be listened at."""
+    """Whether this machine can listen at ::1."""
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:

@@ -9,24 +9,14 @@ from cpp_pipe.pipeline.commands.options import Common, open_plan
 from cpp_pipe.pipeline.serve.preparation import prepare
 
 from ..cli import succeed
-from .browser import visit
+from .browser import TILES, answer_dialog, visit
 from .server import Served, serve
-
-expect.set_options(timeout=20_000)  # milliseconds: the machine may be busy with other tests
-
-TILES = ".wall-tile .tile"
 
 
 def decisions(served: Served) -> list[tuple[str, str]]:
-    """What holds, in order: operation and value."""
+    """The applied decisions in order: operation and value."""
     listed = served.json("/api/edits", limit=100)["decisions"]
     return [(each["op"], each["value"]) for each in reversed(listed) if each["status"] == "applied"]
-
-
-def fill_dialog(page, text: str, button: str) -> None:
-    """Answers a dialog that asks for a text."""
-    page.locator("dialog input").fill(text)
-    page.locator("dialog").get_by_role("button", name=button, exact=True).click()
 
 
 def test_a_cluster_is_named_and_its_name_is_seen_everywhere(editable, own_store, browser):
@@ -35,7 +25,7 @@ def test_a_cluster_is_named_and_its_name_is_seen_everywhere(editable, own_store,
         seen.open("")
         page.locator(".wall-name").first.click()
         page.locator(".inspector").get_by_role("button", name="Name", exact=True).click()
-        fill_dialog(page, "sevens & ones", "Save")
+        answer_dialog(page, "sevens & ones", "Save")
         expect(page.locator("#toast")).to_contain_text("Named it “sevens & ones”.")
         expect(page.locator(".shelf-name", has_text="sevens & ones")).to_be_visible()
         expect(page.locator(".wall-name", has_text="sevens & ones")).to_be_visible()
@@ -54,7 +44,7 @@ def test_selected_images_are_tagged_moved_and_excluded(editable, browser):
         page.locator(TILES).nth(0).click(modifiers=["Control"])
         page.locator(TILES).nth(2).click(modifiers=["Shift"])
         page.keyboard.press("t")
-        fill_dialog(page, "good", "Tag")
+        answer_dialog(page, "good", "Tag")
         expect(page.locator("#toast")).to_contain_text("Tagged 3 images “good”.")
         page.keyboard.press("m")
         options = page.locator("dialog option").all_inner_texts()
@@ -90,7 +80,7 @@ def test_two_clusters_are_merged_where_they_are_compared(editable, browser):
         assert [op for op, _ in decisions(editable)] == ["merge"]
 
 
-def test_a_cluster_is_split_as_the_hierarchy_splits_it(editable, browser):
+def test_a_cluster_is_split_in_two(editable, browser):
     with visit(browser, editable.port) as seen:
         page = seen.page
         seen.open("")
@@ -101,7 +91,7 @@ def test_a_cluster_is_split_as_the_hierarchy_splits_it(editable, browser):
         expect(page.locator("h1")).to_have_text("60 images in 6 clusters")
 
 
-def test_a_decision_of_somebody_else_is_shown_and_not_overwritten(editable, browser):
+def test_a_decision_of_another_person_is_shown_and_not_overwritten(editable, browser):
     with (
         visit(browser, editable.port, may_fail=True) as seen,
         visit(browser, editable.port) as other,
@@ -111,10 +101,10 @@ def test_a_decision_of_somebody_else_is_shown_and_not_overwritten(editable, brow
             each.page.locator(".wall-name").first.click()
         button = ".inspector button:text-is('Name')"
         other.page.locator(button).click()
-        fill_dialog(other.page, "theirs", "Save")
+        answer_dialog(other.page, "theirs", "Save")
         expect(other.page.locator("#toast")).to_be_visible()
         seen.page.locator(button).click()
-        fill_dialog(seen.page, "mine", "Save")
+        answer_dialog(seen.page, "mine", "Save")
         dialog = seen.page.get_by_role("dialog", name="Somebody decided meanwhile")
         expect(dialog).to_contain_text("“theirs”")
         assert decisions(editable) == [("name", "theirs")]
@@ -131,7 +121,7 @@ def test_images_and_clusters_are_reviewed_by_one_key_each(editable, browser):
         page.keyboard.press("k")
         expect(page.locator("main [role=status]")).to_have_text("2 of 5")
         page.keyboard.press("n")
-        fill_dialog(page, "my name", "Save")
+        answer_dialog(page, "my name", "Save")
         expect(page.locator("main [role=status]")).to_have_text("3 of 5")
         page.keyboard.press("u")
         expect(page.locator("main [role=status]")).to_have_text("2 of 5")
@@ -147,7 +137,7 @@ def test_images_and_clusters_are_reviewed_by_one_key_each(editable, browser):
         expect(page.locator("main [role=status]")).to_have_text(f"1 of {total - 2}")
 
 
-def test_keys_that_are_pressed_fast_decide_about_one_after_the_other(editable, browser):
+def test_keys_pressed_fast_decide_about_one_image_after_the_other(editable, browser):
     with visit(browser, editable.port) as seen:
         page = seen.page
         seen.open("review?queue=unnamed")
@@ -168,8 +158,8 @@ def test_keys_that_are_pressed_fast_decide_about_one_after_the_other(editable, b
         assert len(editable.json("/api/edits")["names"]) == 3
 
 
-def test_keys_behind_a_decision_that_fails_decide_nothing(editable, browser):
-    """They were meant for images that did not come."""
+def test_keys_pressed_after_a_failed_decision_decide_nothing(editable, browser):
+    """They were meant for images that were never shown."""
     with visit(browser, editable.port, may_fail=True) as seen:
         page = seen.page
         seen.open("review?queue=unnamed")
@@ -185,7 +175,7 @@ def test_keys_behind_a_decision_that_fails_decide_nothing(editable, browser):
         assert len(decisions(editable)) == 1
 
 
-def test_a_double_click_decides_once_and_other_decisions_wait_for_their_turn(editable, browser):
+def test_a_double_click_decides_once_and_other_decisions_wait(editable, browser):
     with visit(browser, editable.port) as seen:
         page = seen.page
         seen.open("?view=compare&pair=0,1")
@@ -218,7 +208,7 @@ def test_the_page_does_not_decide_where_the_server_is_read_only(served, browser)
         assert served.json("/api/edits")["length"] == 0
 
 
-def test_nothing_is_decided_about_clusters_that_are_no_decided_ones(editable, browser):
+def test_only_decided_clusters_can_be_decided_about(editable, browser):
     """Numbers of a level of the hierarchy, or of another k, mean other clusters."""
     with visit(browser, editable.port) as seen:
         page = seen.page
@@ -279,7 +269,7 @@ def test_excluded_images_are_no_hits_on_the_page(editable, browser):
         assert gone["key"] not in seen.page.locator(".results .key").all_text_contents()
 
 
-def test_a_page_of_an_earlier_run_decides_nothing(editable):
+def test_an_open_page_of_a_replaced_run_decides_nothing(editable):
     generation = editable.json("/api/run")["generation"]
     new = {"op": "name", "clusters": [1], "value": "x", "seen": 0}
     answer = editable.client.post("/api/edits", json={**new, "generation": "0123456789ab"})
@@ -289,7 +279,7 @@ def test_a_page_of_an_earlier_run_decides_nothing(editable):
     assert answer.status_code == 200
 
 
-def test_what_needs_a_look_is_reviewed_however_many_decisions_came_after_it(own_store, browser):
+def test_decisions_that_need_a_look_are_reviewed_after_many_later_ones(own_store, browser):
     clusters = Run.open(own_store).artifact("assignments").column("cluster")
     sizes = sorted(range(5), key=list(clusters).count)
     run = Run.open(own_store)
@@ -327,7 +317,7 @@ def test_what_needs_a_look_is_reviewed_however_many_decisions_came_after_it(own_
         expect(status).to_have_text(f"1 of {left}" if left else "")
 
 
-def test_a_double_click_in_a_review_decides_about_the_image_in_sight_alone(editable, browser):
+def test_a_double_click_in_a_review_decides_about_one_image(editable, browser):
     with visit(browser, editable.port) as seen:
         seen.open("review?queue=labels")
         status = seen.page.locator("main [role=status]")
@@ -339,7 +329,7 @@ def test_a_double_click_in_a_review_decides_about_the_image_in_sight_alone(edita
         assert [op for op, _ in decisions(editable)] == ["exclude", "tag"]
 
 
-def test_a_cluster_of_which_all_is_excluded_says_so_and_is_included_again(editable, browser):
+def test_a_fully_excluded_cluster_says_so_and_can_be_included_again(editable, browser):
     with visit(browser, editable.port) as seen:
         page = seen.page
         seen.open("?focus=2")

@@ -1,4 +1,4 @@
-"""Decisions made on the page: recorded, shown, and neither lost nor made by anybody else."""
+"""Decisions made on the page: recorded, shown, never lost, and only with permission."""
 
 import json
 import os
@@ -39,13 +39,13 @@ def editable(store):
 
 
 def post(server: Served, op: str, **fields: Any) -> httpx.Response:
-    """The answer to a decision, which saw the whole log unless `seen` says otherwise."""
+    """The answer to a decision that saw the whole log, or its first `seen` entries."""
     seen = server.json("/api/state")["edits"]
     return server.client.post("/api/edits", json={"op": op, "seen": seen, **fields})
 
 
 def decide(server: Served, op: str, **fields: Any) -> dict[str, Any]:
-    """What a decision that is recorded is answered with."""
+    """The answer to a decision, which must be recorded."""
     answer = post(server, op, **fields)
     assert answer.status_code == 200, answer.text
     return answer.json()
@@ -72,7 +72,7 @@ def names(server: Served) -> list[str]:
     return [grouping["name"] for grouping in server.json("/api/run")["groupings"]]
 
 
-def test_there_are_no_decided_clusters_until_something_is_decided(editable):
+def test_there_are_no_decided_clusters_without_decisions(editable):
     assert names(editable) == ["k-5", "k-3"]
     assert editable.get("/api/clusters", grouping=DECIDED).status_code == 404
     assert editable.get("/api/search", row=3, grouping=DECIDED).status_code == 404
@@ -185,7 +185,7 @@ def test_tags_and_notes_of_images_are_shown_with_them(editable):
     assert dict(editable.json("/api/edits")["tags"]) == {"odd": 1, "Δ ones": size}
 
 
-def test_the_log_is_listed_newest_first_by_pages_with_what_became_of_each(editable):
+def test_the_log_is_listed_in_pages_newest_first_with_outcomes(editable):
     for number in range(5):
         decide(editable, "tag", rows=[number], value=f"t{number}")
     fourth = editable.json("/api/edits")["decisions"][1]
@@ -207,7 +207,7 @@ def test_the_log_is_listed_newest_first_by_pages_with_what_became_of_each(editab
 
 
 def test_decisions_applied_one_by_one_are_those_of_the_whole_log(editable, store):
-    """Whatever is reverted, and brought back."""
+    """Also when decisions are reverted and applied again."""
     random = np.random.default_rng(0)
     ops: list[tuple[str, dict[str, Any]]] = [
         ("merge", {"clusters": [0, 1]}), ("name", {"clusters": [2], "value": "two"}),
@@ -241,7 +241,7 @@ def test_decisions_applied_one_by_one_are_those_of_the_whole_log(editable, store
         )
 
 
-def test_of_two_browsers_the_second_is_shown_what_the_first_decided(editable, store):
+def test_of_two_browsers_the_second_sees_the_decision_of_the_first(editable, store):
     decide(editable, "name", clusters=[0], value="first")
     with serve(store, is_editable=True) as other:
         assert other.json("/api/edits")["length"] == 1
@@ -379,7 +379,7 @@ def test_a_damaged_log_is_reported_and_the_run_is_served_without_it(store):
         ({"op": "exclude", "rows": [1], "seen": "0"}, "seen"),
     ],
 )
-def test_what_cannot_be_decided_is_refused_in_one_sentence(undecided, fields, message):
+def test_an_invalid_decision_is_refused_in_one_sentence(undecided, fields, message):
     body = json.dumps({"seen": 0, **fields})
     headers = {"content-type": "application/json"}
     answer = undecided.client.post("/api/edits", content=body, headers=headers)
@@ -392,7 +392,7 @@ def test_what_cannot_be_decided_is_refused_in_one_sentence(undecided, fields, me
 
 @pytest.fixture(scope="module")
 def undecided(finished, tmp_path_factory):
-    """A server that nobody may succeed to decide with."""
+    """A server on which every decision must fail."""
     folder = tmp_path_factory.mktemp("undecided") / "artifacts"
     shutil.copytree(finished, folder)
     with serve(folder, is_editable=True) as server:
@@ -405,7 +405,7 @@ def undecided(finished, tmp_path_factory):
      b'{"seen": 0, "op": "exclude", "rows": [' + b"9" * 5000 + b"]}", b"\0" * 1000],
 )  # fmt: skip
 @pytest.mark.parametrize("path", ["/api/edits", "/api/keys"])
-def test_a_body_that_is_no_request_is_refused(undecided, path, body):
+def test_an_invalid_request_body_is_refused(undecided, path, body):
     headers = {"content-type": "application/json"}
     answer = undecided.client.post(path, content=body, headers=headers)
     assert answer.status_code == 400 and answer.json()["detail"]
@@ -418,15 +418,15 @@ def test_a_body_over_the_limit_is_refused(undecided, path):
     assert undecided.client.post(path, content=body, headers=headers).status_code == 413
 
 
-def test_ten_thousand_images_are_one_decision(editable):
-    """The same few, many times: the run of the tests is small."""
+def test_ten_thousand_images_can_be_one_decision(editable):
+    """A few rows are repeated, because the run of the tests is small."""
     rows = (list(range(len(editable.current.opened.rows))) * 10_000)[:10_000]
     decide(editable, "exclude", rows=rows)
     log = editable.json("/api/edits")
     assert log["excluded"] == log["decisions"][0]["images"] == len(editable.current.opened.rows)
 
 
-def test_keys_are_written_as_commands_read_them(served, tmp_path):
+def test_exported_keys_can_be_read_by_commands(served, tmp_path):
     rows = [40, 3, 17]
     answer = served.client.post("/api/keys", json={"rows": rows})
     assert answer.status_code == 200

@@ -1,4 +1,4 @@
-"""Search in a server: what it opens, it opens without holding up other answers."""
+"""A search in a server opens indexes without delaying other answers."""
 
 import threading
 
@@ -11,10 +11,8 @@ from cpp_pipe.pipeline.serve.finder import encode_vector
 from .server import serve
 
 
-def test_other_answers_do_not_wait_until_the_index_of_a_shared_search_is_open(
-    finished, monkeypatch
-):
-    """In a bucket, opening it copies the whole index first."""
+def test_other_answers_do_not_wait_for_a_search_to_open_its_index(finished, monkeypatch):
+    """Opening an index in a bucket copies it whole first."""
     opening, may_open = threading.Event(), threading.Event()
     open_searcher = Run.searcher
 

@@ -1,4 +1,4 @@
-"""Who is let in, and what a browser may do with the answers."""
+"""Who may connect, and what a browser may do with the answers."""
 
 import json
 import shutil
@@ -87,7 +87,7 @@ def test_a_server_answers_to_its_own_and_to_allowed_names(
 
 
 @pytest.mark.parametrize("name", ["", " ", "*", "http://a.example/", "a b", "-a", "a\n", "é"])
-def test_what_is_no_host_name_cannot_be_allowed(name):
+def test_an_invalid_host_name_cannot_be_allowed(name):
     with pytest.raises(ConfigError, match="--allow-host must be a name"):
         Hosts.of("127.0.0.1", is_local=True, allowed=[name])
 
@@ -161,7 +161,7 @@ BEARER = {"authorization": f"Bearer {TOKEN}"}
         ({**BEARER, "content-type": "text/plain;application/json"}, False),
     ],
 )
-def test_only_the_page_itself_and_scripts_with_the_token_decide(deciding, headers, is_allowed):
+def test_only_the_page_and_scripts_with_the_token_can_decide(deciding, headers, is_allowed):
     with httpx.Client(base_url=deciding.client.base_url) as browser:
         browser.get("/", params={"token": TOKEN})
         seen = browser.get("/api/edits").json()["length"]
@@ -177,7 +177,7 @@ def test_only_the_page_itself_and_scripts_with_the_token_decide(deciding, header
         assert browser.get("/api/edits").json()["length"] == seen + is_allowed
 
 
-def test_nobody_decides_without_the_token(deciding):
+def test_decisions_without_the_token_are_rejected(deciding):
     body = {"op": "tag", "rows": [1], "value": "x", "seen": 0}
     headers = {name: value.format(port=deciding.port) for name, value in OWN.items()}
     with httpx.Client(base_url=deciding.client.base_url) as stranger:
@@ -264,7 +264,7 @@ def test_cookies_of_other_programs_do_not_hide_ours(closed):
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 def test_the_page_of_another_site_can_request_nothing(served, closed, site):
-    """Also where no token is needed, and where the browser has the cookie of another port."""
+    """Even without a token, and even if the browser has the cookie of another port."""
     with httpx.Client(base_url=closed.client.base_url) as browser:
         browser.get("/", params={"token": TOKEN})
         for client in (browser, served.client):
@@ -280,7 +280,7 @@ def test_the_page_of_another_site_can_request_nothing(served, closed, site):
         assert closed.client.get("/api/run", headers=headers).status_code == 200
 
 
-def test_a_link_on_another_site_is_opened_once_more_from_here(closed):
+def test_a_link_on_another_site_is_opened_again_from_our_page(closed):
     headers = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
     answer = closed.client.get("/search", headers=headers)
     assert (answer.status_code, answer.headers["refresh"]) == (401, "0")
@@ -310,7 +310,7 @@ def test_every_answer_has_a_strict_policy(served, path):
     assert "access-control-allow-origin" not in headers
 
 
-def test_nothing_but_images_and_files_of_the_page_is_kept_by_a_browser(served, closed):
+def test_browsers_cache_only_images_and_files_of_the_page(served, closed):
     for path in ("/api/run", "/api/state", "/indices-list", "/openapi.json", "/api/nothing"):
         assert served.get(path).headers["cache-control"] == "no-store"
         assert closed.client.get(path).headers["cache-control"] == "no-store"

@@ -139,7 +139,7 @@ def test_an_archive_that_expands_to_much_is_refused(served):
     assert answer.status_code == 400
 
 
-def test_an_upload_over_the_limit_is_refused_with_and_without_a_declared_length(served):
+def test_an_upload_over_the_limit_is_refused(served):
     answer = served.client.post("/api/search", content=b"\xff\xd8\xff" + b"x" * MAX_UPLOAD_BYTES)
     assert answer.status_code == 413 and "at most" in answer.json()["detail"]
 
@@ -161,7 +161,7 @@ def test_an_upload_that_does_not_arrive_times_out(finished, monkeypatch):
         assert server.get("/api/run").status_code == 200
 
 
-def test_uploads_that_are_held_open_are_limited_and_leave_room_again(finished, monkeypatch):
+def test_open_uploads_are_limited_and_free_their_room(finished, monkeypatch):
     monkeypatch.setattr(request_body, "MAX_TOGETHER_BYTES", 2 * 2**20)
     upload = b"x" * 600_000
     head = "POST /{} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9000000\r\n\r\n"
@@ -186,7 +186,7 @@ def test_uploads_that_are_held_open_are_limited_and_leave_room_again(finished, m
         wait_until(lambda: post().status_code == 400)
 
 
-def test_clients_that_disconnect_harm_no_other(served):
+def test_clients_that_disconnect_do_not_disturb_others(served):
     for _ in range(20):
         with connect(served.port) as bare:
             bare.sendall(
@@ -197,7 +197,7 @@ def test_clients_that_disconnect_harm_no_other(served):
     assert served.get("/api/run").status_code == 200
 
 
-def dribble(slow: socket.socket, data: bytes) -> None:
+def send_slowly(slow: socket.socket, data: bytes) -> None:
     """Sends a byte at a time, too slowly for the time limit."""
     for byte in data:
         slow.sendall(bytes([byte]))
@@ -216,7 +216,7 @@ def test_slow_and_silent_clients_are_disconnected(finished, monkeypatch):
         assert answer.startswith(b"HTTP/1.1 200")
         second.sendall(b"GET /api/st")  # the rest never comes
         with pytest.raises((BrokenPipeError, ConnectionResetError)):
-            dribble(slow, b"GET /api/run HTTP/1.1\r\nhost: localhost\r\n" * 9)
+            send_slowly(slow, b"GET /api/run HTTP/1.1\r\nhost: localhost\r\n" * 9)
         assert time.monotonic() - start < 10
         assert silent.recv(100) == b""
         assert second.recv(100) == b""
@@ -234,7 +234,7 @@ def test_an_answer_may_take_longer_than_a_request(finished, monkeypatch):
             received += len(bare.recv(2**20))
 
 
-def test_a_thousand_open_connections_leave_room_for_more(served):
+def test_a_thousand_open_connections_do_not_block_the_server(served):
     held = []
     try:
         for _ in range(1000):
@@ -251,7 +251,7 @@ def test_a_thousand_open_connections_leave_room_for_more(served):
     assert served.get("/api/run").status_code == 200
 
 
-def test_nonsense_never_fails_with_a_500(served):
+def test_nonsense_never_gives_a_500(served):
     for sent in (
         b"\x16\x03\x01\x02\x00\x01\x00",
         b"GET / HTTP/9.9\r\n\r\n",
@@ -269,7 +269,7 @@ def test_nonsense_never_fails_with_a_500(served):
 
 
 def send(server: Served, request: bytes) -> bytes:
-    """The whole answer to what is sent over a bare connection."""
+    """The whole answer to bytes sent over a plain connection."""
     with connect(server.port) as bare:
         bare.sendall(request)
         return b"".join(iter(lambda: bare.recv(65536), b""))
@@ -290,7 +290,7 @@ def send(server: Served, request: bytes) -> bytes:
     ],
 )
 def test_ambiguous_requests_are_refused(served, headers):
-    """Two readings of one request let it pass a proxy as another one."""
+    """A proxy could read such a request in another way than the server."""
     answer = send(
         served,
         b"POST /api/search HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"
@@ -312,7 +312,7 @@ def test_no_websocket_is_opened(served):
 
 
 @pytest.mark.parametrize("hostile", ["a\r\nset-cookie: x=y", "a\nb", "é\u2028", '"; x="', "\0"])
-def test_nothing_that_is_sent_becomes_a_header(finished, hostile):
+def test_no_request_text_becomes_a_header(finished, hostile):
     with serve(finished, token="secret") as server:
         given = {"token": "secret", "text": hostile, hostile: hostile}
         for path in ("/", "/search", "/api/search", "/api/rows", "/static/" + quote(hostile)):
@@ -368,7 +368,7 @@ def copied(finished, tmp_path):
     return tmp_path / "artifacts"
 
 
-def test_a_store_that_vanishes_is_reported_and_what_is_open_is_still_served(copied):
+def test_a_vanished_store_is_reported_and_open_files_are_still_served(copied):
     with serve(copied) as server:
         before = server.json("/api/clusters")
         server.json("/api/search", row=3)
@@ -450,7 +450,7 @@ def test_damaged_files_are_reported(copied, kind, path, how):
 
 
 @pytest.mark.parametrize("kind", ["embeddings", "features", "index", "assignments"])
-def test_files_that_are_cut_under_a_running_server_do_not_end_it(copied, kind):
+def test_truncated_files_do_not_end_a_running_server(copied, kind):
     paths = ["/api/search?row=3", "/api/search?row=3&space=embeddings", "/api/images/3/neighbours"]
     with serve(copied) as server:
         for path in paths:

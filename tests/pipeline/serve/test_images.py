@@ -57,7 +57,7 @@ def test_images_of_few_pixels_keep_every_pixel():
     assert resize(encoded(200, 200), 128, 0)[1] == "image/jpeg"
 
 
-def test_small_images_are_cached_within_a_limit_the_latest_longest(finished, tmp_path):
+def test_small_images_are_cached_within_a_limit_latest_first(finished, tmp_path):
     run = Run.open(finished)
     rows = RowFields(run.artifact("embeddings"), MappedFolder(tmp_path))
     limit = 10 * len(Images(run, rows).get(0, 128)[0])
@@ -91,7 +91,7 @@ def test_every_size_shows_the_image_of_the_row(served, size):
     assert size_of(answer.content) == (32, 32)
 
 
-def test_the_original_is_what_was_embedded_as_a_download(served, finished):
+def test_the_original_image_can_be_downloaded(served, finished):
     facts = served.json("/api/images/4")
     answer = served.get("/api/pictures/4/original")
     with served.source_of(4).open("rb") as file:
@@ -116,7 +116,7 @@ def test_a_missing_tar_is_reported_and_the_others_are_shown(own_store):
         assert server.json("/api/images/25/neighbours")["hits"]
 
 
-def test_a_strip_with_a_gap_is_not_kept(own_store):
+def test_a_strip_with_a_missing_image_is_not_cached(own_store):
     run = Run.open(own_store)
     embeddings = run.artifact("embeddings")
     missing = Path(run.record.sources[embeddings.locate(25)[0]])

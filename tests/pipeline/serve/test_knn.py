@@ -1,4 +1,4 @@
-"""Search in clip-retrieval's format: its answers, and messages for what is not supported."""
+"""Search in clip-retrieval's format: its answers, and messages for unsupported queries."""
 
 import base64
 import json
@@ -7,14 +7,13 @@ import httpx
 import numpy as np
 import pytest
 
-from cpp_pipe import Run
 from cpp_pipe.pipeline.serve.routes_knn import drop_duplicates
 
 from .server import Served
 
 
 def ask(served: Served, path: str = "/knn-service", **fields) -> httpx.Response:
-    """The request of clip-retrieval's client: JSON without a content type, with all fields."""
+    """Sends a request as clip-retrieval's client does: JSON without a content type, all fields."""
     query = {
         "text": None,
         "image": None,
@@ -33,11 +32,6 @@ def ask(served: Served, path: str = "/knn-service", **fields) -> httpx.Response:
         **fields,
     }
     return served.client.post(path, content=json.dumps(query))
-
-
-@pytest.fixture(scope="module")
-def run(finished):
-    return Run.open(finished)
 
 
 def test_a_text_finds_rows_with_their_fields(served, run):

@@ -74,14 +74,14 @@ def test_invalid_settings_are_refused(store):
         Map(rows=1)
 
 
-def test_the_map_draws_every_image_small_unless_it_is_told_not_to(store):
+def test_the_map_draws_every_image_small_unless_forbidden(store):
     ran = succeed(store, "map", "--method", "pca")
     assert "60 small images on 1 sheet" in ran.out.splitlines()
     assert Run.open(store).current("sprites") is not None
     assert "small image" not in succeed(store, "map", "--method", "pca", "--no-sprites").out
 
 
-def test_a_map_of_images_that_are_gone_is_made_without_them(tmp_path, digit_shards):
+def test_a_map_is_made_without_missing_images(tmp_path, digit_shards):
     shards = tmp_path / "shards"
     shutil.copytree(digit_shards, shards)
     store = tmp_path / "artifacts"
@@ -93,7 +93,7 @@ def test_a_map_of_images_that_are_gone_is_made_without_them(tmp_path, digit_shar
     assert run.current("projection") is not None and run.find("sprites") is None
 
 
-def test_an_image_that_was_damaged_is_a_grey_square_and_is_counted(tmp_path):
+def test_a_damaged_image_is_a_grey_square_and_is_counted(tmp_path):
     # A shard is known by its edges, so that damage in its middle shows only when images are read.
     shard, rng = tmp_path / "noise.tar", np.random.default_rng(0)
     with tarfile.open(shard, "w") as tar:
@@ -120,7 +120,7 @@ def test_an_image_that_was_damaged_is_a_grey_square_and_is_counted(tmp_path):
     assert drawn == [True, True, False, True, True, False]
 
 
-def test_of_many_rows_some_at_even_distances_are_drawn_and_all_of_them_lie_on_the_map():
+def test_of_many_rows_an_even_sample_is_drawn_and_all_have_points():
     drawn = choose_drawn(1_000_000, 100_000)
     shown = pick_evenly(np.arange(1_000_000), MAX_POINTS)
     assert len(drawn) == 100_000 and (np.diff(drawn) > 0).all() and np.isin(drawn, shown).all()

@@ -1,4 +1,4 @@
-"""The folder of mapped files: what is still being read when a server ends leaves no file."""
+"""The folder of mapped files: reads that outlive a server leave no file."""
 
 import threading
 from dataclasses import replace
@@ -11,10 +11,8 @@ from cpp_pipe.pipeline.serve.mapped_folder import MappedFolder
 from cpp_pipe.pipeline.serve.open_run import CurrentRun, OpenRun
 
 
-def test_what_is_read_after_the_end_stays_in_memory_and_leaves_no_file(
-    finished, tmp_path, monkeypatch
-):
-    """A thread that still warmed up made the folder again that the server had removed."""
+def test_rows_read_after_closing_stay_in_memory(finished, tmp_path, monkeypatch):
+    """A thread that still warmed up used to create the removed folder again."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     mapped, closed = OpenRun(Run.open(finished)), OpenRun(Run.open(finished))
     closed.close()
@@ -27,10 +25,8 @@ def test_what_is_read_after_the_end_stays_in_memory_and_leaves_no_file(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_run_that_is_still_being_opened_when_the_server_ends_leaves_no_file(
-    finished, tmp_path, monkeypatch
-):
-    """The thread that opened a changed run made a folder after the server had removed its own."""
+def test_a_run_that_opens_while_the_server_ends_leaves_no_file(finished, tmp_path, monkeypatch):
+    """The thread that opened a changed run used to create a folder after the server had ended."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     run = Run.open(finished)
     versions = {slot: made for slot, made in run.record.versions.items() if slot != "captions"}

@@ -1,4 +1,4 @@
-"""How alike clusters are, against moments computed directly."""
+"""The similarity of clusters agrees with moments computed directly."""
 
 import numpy as np
 import pytest

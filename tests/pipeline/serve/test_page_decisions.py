@@ -1,4 +1,4 @@
-"""What a decision leaves on the page: texts that are refused, what is in sight, the focus."""
+"""The page after a decision: refused texts, images in sight, the focus."""
 
 import re
 import shutil
@@ -8,27 +8,17 @@ from playwright.sync_api import Page, expect
 from cpp_pipe import Run
 
 from ...waiting import wait_until
-from .browser import visit
+from .browser import TILES, answer_dialog, visit
 from .server import Served
 
-expect.set_options(timeout=20_000)  # milliseconds: the machine may be busy with other tests
-
-TILES = ".wall-tile .tile"
-
 UNPRINTABLE = "my\u200bname"
-"""With a space of no width, as texts that are copied from elsewhere may have."""
+"""It has a zero-width space, as copied texts may."""
 
 
 def recorded(served: Served) -> list[tuple[str, list[int], str]]:
     """The decisions in order: operation, clusters, value."""
     listed = served.json("/api/edits", limit=100)["decisions"]
     return [(each["op"], each["clusters"], each["value"]) for each in reversed(listed)]
-
-
-def answer_dialog(page: Page, text: str, button: str) -> None:
-    """Types a text, and presses a button."""
-    page.locator("dialog input").fill(text)
-    page.locator("dialog").get_by_role("button", name=button, exact=True).click()
 
 
 def choose_command(page: Page, words: str, expected: str) -> None:
@@ -65,7 +55,7 @@ def test_clusters_are_merged_from_the_list_of_commands(editable, browser):
         assert recorded(editable) == [("merge", [2, 4], ""), ("merge", [0, 1], "")]
 
 
-def test_a_text_that_is_refused_stays_in_its_dialog(editable, browser):
+def test_a_refused_text_stays_in_its_dialog(editable, browser):
     with visit(browser, editable.port, may_fail=True) as seen:
         page = seen.page
         seen.open("")
@@ -101,7 +91,7 @@ def test_a_text_that_is_refused_stays_in_its_dialog(editable, browser):
         assert ops == [("name", "my name"), ("note", "blurred")]
 
 
-def test_the_image_that_had_the_focus_has_it_after_a_dialog(editable, browser):
+def test_the_focus_returns_to_the_image_after_a_dialog(editable, browser):
     with visit(browser, editable.port) as seen:
         page = seen.page
         seen.open("")
@@ -114,7 +104,7 @@ def test_the_image_that_had_the_focus_has_it_after_a_dialog(editable, browser):
 
 
 def test_the_grid_keeps_showing_the_cluster_that_has_the_focus(editable, browser):
-    """The largest cluster becomes the smallest, and so the last."""
+    """A decision makes the largest cluster the smallest, and so the last."""
     sections = editable.json("/api/set")["sections"]
     largest = sections[0]["cluster"]
     new = {"op": "name", "clusters": [largest], "value": "the largest", "seen": 0}
@@ -168,7 +158,7 @@ def test_a_run_is_shown_where_its_decisions_cannot_be_read(editable, own_store, 
         expect(page.locator("#notice")).to_be_hidden()
 
 
-def test_one_page_has_one_name(served, browser):
+def test_the_page_of_images_has_one_name_everywhere(served, browser):
     with visit(browser, served.port) as seen:
         page = seen.page
         seen.open("review")

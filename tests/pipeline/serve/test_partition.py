@@ -39,7 +39,7 @@ def test_several_clusters_are_sorted_as_one(partition, data):
 
 
 @given(partitions(), st.data(), st.integers(1, 6))
-def test_the_ends_are_those_of_all_rows_and_share_none(partition, data, n):
+def test_the_ends_are_the_surest_and_most_doubtful_rows_without_overlap(partition, data, n):
     clusters = data.draw(st.lists(st.integers(0, partition.k - 1), unique=True, min_size=1))
     rows = partition.rows(clusters).tolist()
     sure, doubtful = (end.tolist() for end in partition.ends(clusters, n))
@@ -72,7 +72,7 @@ def test_rows_in_no_cluster_overlap_with_none(partition):
 
 
 @given(partitions())
-def test_overlaps_with_itself_are_its_sizes(partition):
+def test_overlaps_of_a_partition_with_itself_are_its_sizes(partition):
     k = partition.k
     overlaps = count_overlaps(partition.cluster, partition.cluster, k, k)
     assert (overlaps == np.diag(partition.sizes)).all()
@@ -85,8 +85,8 @@ def test_sums_are_taken_over_each_cluster(partition):
     assert partition.sums(values).tolist() == expected
 
 
-def test_a_partition_that_could_not_be_written_is_written_the_next_time(tmp_path):
-    """A full disk used to leave the folder, on which every further try failed."""
+def test_a_partition_that_failed_to_be_written_is_written_next_time(tmp_path):
+    """After a full disk the folder stayed, and every later try failed."""
     partition = Partition.of(np.zeros(3, np.int32), np.ones(3, np.float32), 1)
     folder = tmp_path / "serve" / "k-1"
     folder.mkdir(parents=True)

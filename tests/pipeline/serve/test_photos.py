@@ -9,6 +9,7 @@ from cpp_pipe import Run
 from cpp_pipe.pipeline.commands.options import Common, open_plan
 from cpp_pipe.pipeline.serve.preparation import prepare
 
+from ...stages.small_models import mobile_clip_flags
 from ..cli import succeed
 from .browser import DESKTOP, PHONE, visit
 from .server import serve
@@ -20,14 +21,10 @@ ROWS = 114
 def photos(tmp_path_factory, shared):
     """A store with a run of photographs."""
     folder = tmp_path_factory.mktemp("photos")
-    store, model = folder / "artifacts", shared / "models" / "mnv2-clip"
+    store = folder / "artifacts"
     (folder / "words.txt").write_text("airplane\nmotorbike\nface\nwatch\nleopard\nsailboat\n")
-    succeed(
-        store, "embed",
-        "--shards", shared / "data" / "caltech101" / "00008.tar",
-        "--model-config", model / "mnv2-clip.json",
-        "--pretrained", model / "mnv2-clip.safetensors",
-    )  # fmt: skip
+    shard = shared / "data" / "caltech101" / "00008.tar"
+    succeed(store, "embed", "--shards", shard, *mobile_clip_flags(shared))
     succeed(store, "train", "--set", "train.hidden=128", "--set", "train.epochs=2")
     succeed(store, "select-k", "--resamples", "2", "--grid", "2,5,10,20")
     succeed(store, "assign", "--k", "12", "--set", "data.label=label")

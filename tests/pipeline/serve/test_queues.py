@@ -1,4 +1,4 @@
-"""The queues of the review: how many each holds, and which image is kept for a copy."""
+"""The queues of the review: their sizes, and the image that is kept for a copy."""
 
 import re
 import shutil
@@ -11,8 +11,6 @@ from cpp_pipe import Run
 from ..cli import succeed
 from .browser import PHONE, visit
 from .server import serve
-
-expect.set_options(timeout=20_000)  # milliseconds: the machine may be busy with other tests
 
 
 def tab(page: Page, name: str):
@@ -44,7 +42,7 @@ def test_each_queue_says_how_many_it_holds(editable, browser):
         seen.shoot("review-counts")
 
 
-def test_nothing_waits_until_the_queues_are_counted(served, browser):
+def test_the_page_does_not_wait_for_the_counts_of_queues(served, browser):
     with visit(browser, served.port) as seen:
         seen.page.route(re.compile(r"/api/set\?"), lambda route: None)  # never answered
         seen.open("review?queue=doubtful")
@@ -54,7 +52,7 @@ def test_nothing_waits_until_the_queues_are_counted(served, browser):
 
 @pytest.fixture(scope="module")
 def groups(tmp_path_factory, finished):
-    """A server over a store in which near-duplicates were looked for, and their groups."""
+    """A server over a store whose near-duplicates were searched, and their groups."""
     folder = tmp_path_factory.mktemp("groups") / "artifacts"
     shutil.copytree(finished, folder)
     succeed(folder, "duplicates", "--above", "0.9")
@@ -71,7 +69,7 @@ def test_each_spare_image_has_the_one_that_is_kept(groups):
     assert expected and found == {row: expected.get(row) for row in range(60)}
 
 
-def test_the_kept_image_is_refused_where_nobody_looked_for_copies(groups):
+def test_the_kept_image_is_refused_if_copies_were_never_searched(groups):
     server, _ = groups
     answer = server.get("/api/images/3/kept", kind="copies")
     assert answer.status_code == 404

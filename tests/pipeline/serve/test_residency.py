@@ -30,7 +30,7 @@ class _Watched(Residency):
 
 
 def _resident_bytes() -> int:
-    """Of mapped features, those in memory."""
+    """The bytes of mapped features in memory."""
     held, is_feature = 0, False
     for line in Path("/proc/self/smaps").read_text().splitlines():
         if "-" in line.split(maxsplit=1)[0]:

@@ -1,4 +1,4 @@
-"""The API keeps to its OpenAPI description, whatever the request."""
+"""The API follows its OpenAPI description for every request."""
 
 import shutil
 
@@ -69,7 +69,7 @@ OPERATIONS = [
 
 @pytest.fixture(scope="module")
 def deciding(finished, tmp_path_factory):
-    """A server over a copy of the store, which may change."""
+    """A server that records decisions, over a copy of the store."""
     folder = tmp_path_factory.mktemp("schema") / "artifacts"
     shutil.copytree(finished, folder)
     with serve(folder, is_editable=True) as server:
@@ -115,7 +115,7 @@ TAKEN = {
 
 @pytest.mark.parametrize("op", TAKEN)
 def test_decisions_of_any_form_are_recorded_or_refused(described, deciding, op):
-    """With what each takes, of the rows and clusters that there are: most reach the log."""
+    """They use valid fields, rows and clusters, so that most are recorded."""
     rows, before = len(deciding.current.opened.rows), deciding.current.opened.decided.length
 
     @given(case=described["/api/edits"]["POST"].as_strategy())

@@ -1,7 +1,6 @@
-"""A search asks a server of the same user for vectors: the same hits, or its own work."""
+"""A search asks a server of the same user for vectors, or loads the model itself."""
 
 import contextlib
-import json
 import os
 import tempfile
 import threading
@@ -19,7 +18,7 @@ from cpp_pipe.store import Store
 
 from ...store.stores import rewrite
 from ...waiting import wait_until
-from ..cli import fail, succeed
+from ..cli import fail, hits_of, succeed
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "getuid"), reason="there are no users to tell apart"
@@ -28,7 +27,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def folder(monkeypatch) -> Iterator[Path]:
-    """The folder of announcements, of the test's own, with a short path: sockets need one."""
+    """A folder of announcements for one test; its path is short, because sockets need that."""
     with tempfile.TemporaryDirectory(prefix="s", dir="/tmp") as runtime:
         monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
         yield Path(runtime) / "cpp-pipe" / "servers"
@@ -36,7 +35,7 @@ def folder(monkeypatch) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def announced(store: Path) -> Iterator[CurrentRun]:
-    """A server over a store that says that it runs, until the end of the block."""
+    """A server that announces itself, until the end of the block."""
     current = CurrentRun(make_opener(Store(store), "default", "cpu"))
     with announce(Store(store), "default", "secret") as own:
         server = make_server(make_app(current, token="secret"))
@@ -49,10 +48,6 @@ def announced(store: Path) -> Iterator[CurrentRun]:
             server.should_exit = True
             thread.join(timeout=20)
             current.close()
-
-
-def hits_of(store: Path, *words: str | Path) -> list[dict]:
-    return json.loads(succeed(store, "search", *words, "--json").out)
 
 
 @pytest.mark.parametrize("space", ["features", "embeddings"])
@@ -68,7 +63,7 @@ def test_a_search_gives_the_same_hits_with_the_model_of_a_server(finished, tmp_p
         assert current.opened.finder.model.state.state == "ready"
 
 
-def test_a_text_that_is_cut_is_told_with_the_model_of_a_server_too(finished):
+def test_a_cut_text_is_reported_with_the_model_of_a_server(finished):
     words = ("search", "--text", "the number three " * 40)
     alone = succeed(finished, *words).err
     assert "its end does not count" in alone
@@ -77,7 +72,7 @@ def test_a_text_that_is_cut_is_told_with_the_model_of_a_server_too(finished):
         assert current.opened.finder.model.state.state == "ready"
 
 
-def test_a_search_that_a_server_cannot_answer_does_its_own_work(finished, tmp_path, folder):
+def test_a_search_that_a_server_cannot_answer_loads_the_model(finished, tmp_path, folder):
     words = ("--text", "the number three")
     alone = hits_of(finished, *words)
     with announce(Store(finished), "default", None) as own:
@@ -93,7 +88,7 @@ def test_a_search_that_a_server_cannot_answer_does_its_own_work(finished, tmp_pa
         assert "cannot be decoded" in fail(finished, "search", "--query", tmp_path / "no.png")
 
 
-def test_what_a_killed_server_left_is_removed_by_the_next_one(finished, folder):
+def test_leftovers_of_a_killed_server_are_removed_by_the_next_one(finished, folder):
     with announce(Store(finished), "default", None) as own:
         assert own is not None
         left = {path.name: path.read_bytes() for path in folder.glob("*.json")}
@@ -109,7 +104,7 @@ def test_what_a_killed_server_left_is_removed_by_the_next_one(finished, folder):
     assert not list(folder.iterdir())
 
 
-def test_an_announcement_is_there_while_its_server_runs_and_only_for_its_owner(finished, folder):
+def test_an_announcement_exists_while_its_server_runs_for_its_owner(finished, folder):
     store = Store(finished)
     with announce(store, "default", "secret"):
         found = find_announcement(store, "default")
@@ -123,7 +118,7 @@ def test_an_announcement_is_there_while_its_server_runs_and_only_for_its_owner(f
 
 
 @pytest.mark.parametrize("change", ["folder", "file", "link", "place", "version", "text", "huge"])
-def test_what_another_user_or_version_could_have_written_is_not_believed(finished, folder, change):
+def test_an_announcement_of_another_user_or_version_is_not_trusted(finished, folder, change):
     store = Store(finished)
     with announce(store, "default", "secret"):
         assert find_announcement(store, "default") is not None

@@ -1,4 +1,4 @@
-"""Sets of images: what filters leave, in the order in which it is shown."""
+"""Sets of images: filters and the order of rows."""
 
 from pathlib import Path
 
@@ -13,10 +13,11 @@ from cpp_pipe.pipeline.serve.comparison import compare_clusters
 from cpp_pipe.pipeline.serve.open_run import OpenRun
 from cpp_pipe.pipeline.view.column_facts import describe_columns
 from cpp_pipe.pipeline.view.conditions import match_where
+from cpp_pipe.stages.rows.part_rows import join_features
 
 from ...stages.shards import digit_sample
 from ..cli import DIGITS, succeed
-from ..test_forged_values import follow
+from ..whole_store import update_digests
 from .server import Served, serve
 
 
@@ -29,7 +30,7 @@ def rows_of(served: Served, **query) -> list[int]:
 
 @pytest.fixture(scope="module")
 def columns(finished):
-    """What the store says of each row."""
+    """The columns of the assignments."""
     assignments = Run.open(finished).artifact("assignments")
     names = ("cluster", "confidence", "novelty", "cluster_3", "confidence_3")
     return {name: np.array(assignments.column(name)) for name in names}
@@ -114,9 +115,7 @@ def _labels(run: Run) -> list[str]:
     ]
 
 
-def test_rows_against_their_labels_are_those_of_a_rarer_label_in_their_cluster(
-    served, finished, columns
-):
+def test_rows_against_their_labels_have_a_rarer_label_of_their_cluster(served, finished, columns):
     labels, cluster = np.array(_labels(Run.open(finished))), columns["cluster"]
     wanted = []
     for row in range(60):
@@ -146,7 +145,7 @@ def test_copies_are_all_but_the_one_to_keep(own_store):
         assert spare and sorted(rows_of(served, only="duplicates")) == spare
 
 
-def test_conditions_are_met_by_all_rows_of_a_set(served, finished):
+def test_all_rows_of_a_set_meet_its_conditions(served, finished):
     labels = _labels(Run.open(finished))
     wanted = [row for row in range(60) if labels[row] not in ("3", "4")]
     assert sorted(rows_of(served, where=["label != 3", "label != 4"])) == wanted
@@ -164,7 +163,7 @@ def test_conditions_are_met_by_all_rows_of_a_set(served, finished):
         ({"tag": "nobody gave this"}, "no image has the tag"),
     ],
 )
-def test_a_set_of_nothing_that_is_there_is_refused(served, query, words):
+def test_an_invalid_filter_of_a_set_is_refused(served, query, words):
     answer = served.get("/api/set", **query)
     assert answer.status_code in (400, 404) and words in answer.json()["detail"]
 
@@ -182,23 +181,40 @@ def test_a_comparison_says_of_which_cluster_only_some_images_were_compared(finis
     opened.close()
 
 
-def test_two_clusters_are_compared_by_the_middles_of_their_features(served, finished, columns):
+def unit(x: np.ndarray) -> np.ndarray:
+    """The rows scaled to unit length."""
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def test_two_clusters_are_compared_by_their_mean_features(served, finished, columns):
     features = Run.open(finished).artifact("features")
+    x = unit(
+        np.concatenate(
+            [
+                join_features(features.array(part.name, "z"), features.array(part.name, "c"))
+                for part in features.parts
+            ]
+        ).astype(np.float32)
+    )
+    means = [unit(x[columns["cluster"] == cluster].mean(0)) for cluster in (0, 1)]
     facts = served.json("/api/compare", a=0, b=1)
-    for side, own in zip(facts["sides"], (0, 1), strict=True):
-        rows = (columns["cluster"] == own).nonzero()[0].tolist()
+    assert facts["alike"] == pytest.approx(means[0] @ means[1], abs=2e-3)
+    for cluster, side in enumerate(facts["sides"]):
+        rows = (columns["cluster"] == cluster).nonzero()[0].tolist()
+        margins = x @ (means[1 - cluster] - means[cluster])
         assert {item["row"] for item in side["typical"]} <= set(rows)
-        margins = [item["margin"] for item in side["near"]]
-        assert margins == sorted(margins, reverse=True)
-        assert side["nearer"] == sum(margin > 0 for margin in margins) or len(rows) > len(margins)
-    assert features.rows == 60 and -1 <= facts["alike"] <= 1
+        assert {item["row"] for item in side["near"]} <= set(rows)
+        found = [item["margin"] for item in side["near"]]
+        assert len(found) == min(24, len(rows)) and found == sorted(found, reverse=True)
+        assert found == pytest.approx([margins[item["row"]] for item in side["near"]], abs=2e-3)
+        assert side["nearer"] == (margins[rows] > 0).sum()
     mirrored = served.json("/api/compare", a=1, b=0)
     assert mirrored["sides"] == facts["sides"][::-1]
     assert served.get("/api/compare", a=1, b=1).status_code == 400
     assert served.get("/api/compare", a=1, b=50).status_code == 404
 
 
-def test_columns_are_listed_with_what_conditions_find(served):
+def test_columns_are_listed_as_conditions_find_them(served):
     columns = {column["name"]: column for column in served.json("/api/columns")["columns"]}
     assert "label" in columns, "digits have labels"
     for name, column in columns.items():
@@ -214,7 +230,7 @@ def test_columns_are_listed_with_what_conditions_find(served):
             assert len(rows_of(served, where=f"{name} = '{value}'")) == rows, (name, value)
 
 
-def test_columns_of_json_fields_and_scores(tmp_path):
+def test_columns_of_json_fields_and_scores_are_listed(tmp_path):
     store, shard = tmp_path / "store", tmp_path / "a.tar"
     fields = [
         {"taken": 2000 + number % 3, "camera": "old" if number % 4 else "new one", "note": "same",
@@ -237,7 +253,7 @@ MADE_UP = ("[1]", "null", "7", '{"a": "\\ud800"}', '{"a": {"b": [1]}}', "{")
 
 
 @pytest.mark.parametrize("extra", MADE_UP)
-def test_fields_that_somebody_made_up_are_listed_or_refused(own_store, extra):
+def test_forged_fields_are_listed_or_refused(own_store, extra):
     embeddings = Run.open(own_store).artifact("embeddings")
     part = embeddings.parts[0].name
     path = Path(str(embeddings.place(part, "rows")))
@@ -247,13 +263,13 @@ def test_fields_that_somebody_made_up_are_listed_or_refused(own_store, extra):
     place = table.schema.get_field_index("extra")
     pq.write_table(table.set_column(place, field, forged), path, use_dictionary=False)
     folder = Path(str(embeddings.folder))
-    follow(own_store, folder, part, "rows", path, embeddings.content)
+    update_digests(own_store, folder, part, "rows", path, embeddings.content)
     with serve(own_store) as server:
         answer = server.get("/api/columns")
         assert answer.status_code in (200, 503), answer.text
 
 
-def test_a_field_that_is_named_as_a_score_is_not_taken_for_it(tmp_path):
+def test_a_field_named_like_a_score_is_not_taken_for_it(tmp_path):
     store, shard = tmp_path / "store", tmp_path / "a.tar"
     with TarWriter(str(shard)) as writer:
         for number in range(8):

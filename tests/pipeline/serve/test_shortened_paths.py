@@ -1,4 +1,4 @@
-"""No answer tells where the files of the server lie, whatever is asked and whatever is broken."""
+"""No answer tells a path of the server, for any request and any damage."""
 
 import os
 import shutil
@@ -10,6 +10,7 @@ import pytest
 from cpp_pipe.pipeline.serve.shortened_paths import PathShortener, split_path
 from cpp_pipe.store import Store
 
+from ...stages.small_models import mobile_clip_flags
 from ...waiting import wait_until
 from ..cli import succeed
 from .server import Served, serve
@@ -78,12 +79,12 @@ BODIES = (b"", b"{}", b'{"text": "a"}', b'{"ids": [0, 59]}', b'{"image": "AAAA"}
 
 
 def ask_everything(server: Served, secrets: set[str], *, but: str = "") -> None:
-    """Asks every endpoint, page and file for everything; no answer may hold one of the texts."""
+    """Asks every endpoint, page and file; no answer may hold one of the texts."""
 
     def check(answer: httpx.Response) -> None:
-        told = answer.content.decode("utf-8", "replace") + str(answer.headers)
+        sent = answer.content.decode("utf-8", "replace") + str(answer.headers)
         for secret in secrets:
-            assert secret not in told, f"{answer.request.url} tells {secret}: {answer.text[:500]}"
+            assert secret not in sent, f"{answer.request.url} tells {secret}: {answer.text[:500]}"
 
     for method, path in OPERATIONS:
         if path == but:
@@ -99,7 +100,7 @@ def ask_everything(server: Served, secrets: set[str], *, but: str = "") -> None:
 
 
 def secrets_of(store: Path) -> set[str]:
-    """Places that no answer may tell: of the store, its shards, this folder and the home."""
+    """Paths that no answer may tell: of the store, its shards, this folder and the home."""
     sources = Store(store).runs.read("default").sources.values()
     folders = {str(Path(source).parent) for source in sources}
     return {str(store), str(store.resolve()), os.getcwd(), HOME, *folders}
@@ -124,11 +125,12 @@ def test_no_answer_of_a_sound_run_tells_a_path(own_store):
     ],
 )
 def test_no_answer_of_a_broken_run_tells_a_path(own_store, kind, how, caplog):
-    for file in own_store.glob(f"{kind}/*/parts/*"):
-        if file.suffix != ".json":
-            file.unlink()
-            if how == "damaged":
-                file.write_bytes(b"PAR1 nothing")
+    files = [file for file in own_store.glob(f"{kind}/*/parts/*") if file.suffix != ".json"]
+    assert files
+    for file in files:
+        file.unlink()
+        if how == "damaged":
+            file.write_bytes(b"PAR1 nothing")
     with serve(own_store) as server:
         # Scores are made by a process of their own, which takes seconds.
         ask_everything(server, secrets_of(own_store), but="/api/evaluation")
@@ -141,7 +143,7 @@ def test_no_answer_of_a_broken_run_tells_a_path(own_store, kind, how, caplog):
         assert str(own_store) in caplog.text, "the log of the server tells the path"
 
 
-def test_no_answer_tells_a_path_when_shards_and_store_are_gone(own_store, caplog):
+def test_no_answer_tells_a_path_if_shards_and_store_are_gone(own_store, caplog):
     secrets = secrets_of(own_store)
     sources = Store(own_store).runs.read("default").sources.values()
     with serve(own_store) as server:
@@ -156,22 +158,17 @@ def test_no_answer_tells_a_path_when_shards_and_store_are_gone(own_store, caplog
     assert str(own_store) in caplog.text
 
 
-def test_no_answer_tells_where_a_folder_and_a_model_lie(tmp_path, shared):
+def test_no_answer_tells_the_paths_of_a_folder_and_a_model(tmp_path, shared):
     folder, store = tmp_path / "Anna's photos (1)" / "summer", tmp_path / "artifacts"
     (folder / "sea").mkdir(parents=True)
     for number in range(24):
         (folder / "sea" / f"{number}.jpg").write_bytes(encoded(40, 30))
     (folder / "broken.jpg").write_bytes(b"no image")
-    model = shared / "models" / "mnv2-clip"
-    succeed(
-        store, "embed", "--images", folder,
-        "--model-config", model / "mnv2-clip.json",
-        "--pretrained", model / "mnv2-clip.safetensors",
-        "--max-skipped", "0.5",
-    )  # fmt: skip
+    model = mobile_clip_flags(shared)
+    succeed(store, "embed", "--images", folder, *model, "--max-skipped", "0.5")
     succeed(store, "assign", "--k", "2")
     with serve(store) as server:
-        secrets = {str(folder), str(folder.parent), "Anna's", str(model), str(tmp_path)}
+        secrets = {str(folder), str(folder.parent), "Anna's", str(shared / "models"), str(tmp_path)}
         assert server.json("/api/images/3")["source"] == "summer"
         assert server.get("/api/pictures/3").status_code == 200
         for path in (folder / "sea").iterdir():

@@ -1,4 +1,4 @@
-"""What several clients ask for at once is computed once, and a long decision stops no reader."""
+"""Concurrent requests are computed once, and a long decision stops no reader."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ from cpp_pipe.pipeline.serve.single_flight import SingleFlight
 from .server import serve
 
 
-def test_those_who_ask_at_once_share_a_result_and_later_ones_get_another():
+def test_concurrent_calls_share_a_result_and_later_calls_get_another():
     flight: SingleFlight[int] = SingleFlight()
     calls, entered, gate = [], threading.Event(), threading.Event()
 
@@ -41,7 +41,7 @@ def test_those_who_ask_at_once_share_a_result_and_later_ones_get_another():
     assert flight.do("a", work) == 2
 
 
-def test_an_error_reaches_all_who_wait_and_is_not_kept():
+def test_an_error_reaches_all_waiting_calls_and_is_not_kept():
     flight: SingleFlight[int] = SingleFlight()
     entered, gate = threading.Event(), threading.Event()
 
@@ -62,7 +62,7 @@ def test_an_error_reaches_all_who_wait_and_is_not_kept():
     assert flight.do("a", lambda: 1) == 1
 
 
-def test_a_set_that_is_asked_for_twice_at_once_is_computed_once(finished, monkeypatch):
+def test_a_set_requested_twice_at_once_is_computed_once(finished, monkeypatch):
     calls, select = [], image_sets.select
 
     def slow(*arguments):
@@ -94,7 +94,7 @@ def test_a_set_that_failed_is_tried_again():
     assert len(tries) == 2
 
 
-def test_the_log_is_given_while_a_long_decision_is_made(own_store):
+def test_the_log_can_be_read_during_a_long_decision(own_store):
     with serve(own_store, is_editable=True) as server:
         before = server.json("/api/edits")
         gate, entered = threading.Event(), threading.Event()

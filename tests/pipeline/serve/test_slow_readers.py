@@ -1,4 +1,4 @@
-"""Clients that do not read their answers cost little memory, and do not stay for ever."""
+"""Clients that do not read their answers cost little memory, and are disconnected."""
 
 import asyncio
 import contextlib
@@ -99,7 +99,7 @@ def test_pieces_add_up_to_the_answer(size):
     assert TestClient(Delivery(Response(body))).get("/").content == body
 
 
-def test_answers_that_wait_are_limited_and_one_that_is_shared_counts_once():
+def test_waiting_answers_are_limited_and_shared_ones_count_once():
     async def receive() -> Message:
         return {"type": "http.request", "body": b"", "more_body": False}
 
@@ -142,7 +142,7 @@ def test_answers_that_wait_are_limited_and_one_that_is_shared_counts_once():
     asyncio.run(run())
 
 
-def test_connections_over_the_limit_are_told_to_come_again(finished, monkeypatch):
+def test_connections_over_the_limit_get_503_and_retry_after(finished, monkeypatch):
     monkeypatch.setattr(server_module, "_MAX_FILES", 2 * server_module._SPARE_FILES)
     with serve(finished) as server, contextlib.ExitStack() as held:
         for _ in range(240):
@@ -155,8 +155,8 @@ def test_connections_over_the_limit_are_told_to_come_again(finished, monkeypatch
         wait_until(lambda: server.get("/api/state").status_code == 200, "there is room again", 20)
 
 
-def test_the_body_of_an_answer_does_not_wait_for_the_headers_to_be_acknowledged(served):
-    """Which takes Linux 40 ms, where the system collects small pieces (Nagle's algorithm)."""
+def test_the_body_of_an_answer_follows_its_headers_without_delay(served):
+    """Waiting takes 40 ms on Linux, because it collects small pieces (Nagle's algorithm)."""
     served.json("/api/state")
     connections = list(served.connections)
     assert connections

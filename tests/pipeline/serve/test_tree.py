@@ -1,4 +1,4 @@
-"""The hierarchy as a tree, against the cut that `assign` makes."""
+"""The hierarchy as a tree agrees with the cuts that `assign` makes."""
 
 import threading
 import time

@@ -8,13 +8,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from .browser import DESKTOP, PHONE, visit
-
-expect.set_options(timeout=20_000)  # milliseconds: the machine may be busy with other tests
+from .browser import DESKTOP, PHONE, TILES, visit
 
 SIZES = pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-
-TILES = ".wall-tile .tile"
 
 
 def shown_rows(page) -> list[int]:
@@ -40,7 +36,7 @@ def test_the_grid_shows_the_set_by_cluster_the_most_confident_first(served, brow
         seen.shoot("workbench")
 
 
-def test_only_what_is_in_sight_exists(served, browser):
+def test_only_images_in_sight_are_drawn(served, browser):
     with visit(browser, served.port, (1440, 500)) as seen:
         page = seen.page
         seen.open("?size=XL")
@@ -122,7 +118,7 @@ def test_clusters_are_counted_and_listed_in_every_order_of_images(served, browse
         expect(seen.page.locator("h1")).to_have_text("60 images in 5 clusters")
 
 
-def test_filters_stand_in_the_address(served, browser):
+def test_filters_are_part_of_the_address(served, browser):
     with visit(browser, served.port) as seen:
         page = seen.page
         seen.open("")
@@ -180,7 +176,7 @@ def test_images_are_selected_by_pointer_and_keys_and_leave_as_keys(served, brows
         expect(page.locator(".tray")).to_be_hidden()
 
 
-def test_a_drawer_gives_the_focus_back_to_what_opened_it(served, browser):
+def test_a_closed_drawer_returns_the_focus(served, browser):
     with visit(browser, served.port, PHONE) as seen:
         page = seen.page
         seen.open("")
@@ -231,7 +227,7 @@ def test_an_address_that_shows_nothing_says_so_in_its_heading(served, browser):
         expect(seen.page.locator("h1")).to_contain_text("60 images")
 
 
-def test_a_heading_says_what_failed_and_a_button_tries_again(served, browser):
+def test_a_failure_is_named_in_the_heading_and_can_be_retried(served, browser):
     with visit(browser, served.port, may_fail=True) as seen:
         seen.open("?where=nosuchcolumn+%3E+2")
         expect(seen.page.locator("h1")).to_have_text("These images cannot be found")
@@ -244,7 +240,7 @@ def test_a_heading_says_what_failed_and_a_button_tries_again(served, browser):
 
 
 @pytest.mark.parametrize("size", [(768, 1024), (820, 1180), (390, 844), (1024, 600)])
-def test_what_can_be_pressed_is_in_sight_and_nothing_overlaps(served, browser, size):
+def test_all_buttons_are_in_sight_and_do_not_overlap(served, browser, size):
     with visit(browser, served.port, size) as seen:
         page = seen.page
         seen.open("")
@@ -352,7 +348,7 @@ def test_a_lasso_selects_images_and_ctrl_adds_one(served, browser):
 
 
 def test_with_a_gpu_the_map_is_drawn_by_webgl(served, browser):
-    """Here WebGL runs on the CPU, where the map does without it, unless its name is hidden."""
+    """WebGL runs on the CPU here; its name is hidden, because the map does not use such WebGL."""
     with visit(browser, served.port) as seen:
         seen.page.add_init_script("WebGL2RenderingContext.prototype.getExtension = () => null;")
         seen.open("map")
@@ -396,7 +392,7 @@ def test_images_are_reviewed_one_after_the_other(served, browser, size):
 
 
 def answer_later(route) -> None:
-    """Delays an answer for longer than the address is delayed."""
+    """Delays an answer for longer than the page waits to change the address."""
     time.sleep(0.6)
     route.continue_()
 

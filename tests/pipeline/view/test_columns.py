@@ -1,4 +1,4 @@
-"""Columns and keys of rows are those of the whole artifact, however it is cut into parts."""
+"""Columns and keys of rows do not depend on how an artifact is cut into parts."""
 
 import numpy as np
 import pyarrow as pa

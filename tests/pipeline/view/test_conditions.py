@@ -1,4 +1,4 @@
-"""Conditions as one types them, and what meets them."""
+"""Conditions as typed, and the values that meet them."""
 
 import json
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cpp_pipe.pipeline.view.conditions import Condition
 from cpp_pipe.store import ConfigError
 
-from ..hostile import NUMBERS, TEXTS
+from ..hostile_values import NUMBERS, TEXTS
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_a_condition_has_a_name_an_operator_and_a_value(text, expected):
 
 
 @pytest.mark.parametrize("text", ["", " ", "=", "a", "a >", "> 1", "a == 1", "a => 1", "a <> 1"])
-def test_what_is_no_condition_is_refused_with_an_example(text):
+def test_an_invalid_condition_is_refused_with_an_example(text):
     with pytest.raises(
         ConfigError, match=r"must be NAME OPERATOR VALUE .* such as 'sharpness > 2'"
     ):
@@ -57,7 +57,7 @@ def test_any_text_is_a_condition_or_refused_in_a_short_sentence(text):
     st.sampled_from(["<", "<=", ">", ">=", "=", "!="]),
     st.floats(allow_nan=False, allow_infinity=False, width=32),
 )
-def test_numbers_are_compared_as_python_compares_them_and_nan_meets_nothing(values, op, wanted):
+def test_numbers_are_compared_as_in_python_and_nan_meets_nothing(values, op, wanted):
     condition = Condition.parse(f"x {op} {wanted!r}")
     python = {"=": "==", "!=": "!="}.get(op, op)
     expected = [value == value and eval(f"a {python} b", {"a": value, "b": wanted})
@@ -71,7 +71,7 @@ def test_a_number_that_float32_cannot_hold_is_compared_as_far_away():
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "x", "1,5", "0x10", "'", "1e400"])
-def test_what_is_no_finite_number_is_refused_for_a_column_of_numbers(value):
+def test_values_that_are_not_finite_are_refused_for_number_columns(value):
     with pytest.raises(ConfigError, match="is a number, so compare it with one"):
         Condition.parse(f"x > {value}").meet_numbers(np.zeros(1))
 
@@ -97,5 +97,5 @@ def test_what_is_no_finite_number_is_refused_for_a_column_of_numbers(value):
         ("p < 0.5", 10**400, False),
     ],
 )
-def test_json_values_are_numbers_where_both_are_and_else_text(text, value, is_met):
+def test_json_values_are_compared_as_numbers_only_if_both_are_numbers(text, value, is_met):
     assert Condition.parse(text).is_met(json.loads(json.dumps(value))) is is_met

@@ -1,4 +1,4 @@
-"""Report and page say the same of a run: counts, versions, the curve and what is absent."""
+"""Report and page agree about a run: counts, versions, the curve and absent artifacts."""
 
 from dataclasses import replace
 

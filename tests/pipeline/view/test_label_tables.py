@@ -1,4 +1,4 @@
-"""Tables of labels, whatever is in them, and tables whose text is not UTF-8."""
+"""Tables of labels with any content, and tables whose text is not UTF-8."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from ...stages.sources.image_files import png
 
 
 def not_utf8(path: Path, columns: dict, text: bytes) -> Path:
-    """A Parquet file in which a text of a table lost its last letter to other bytes."""
+    """A Parquet file in which the last letter of a text was replaced by invalid bytes."""
     pq.write_table(pa.table(columns), path, use_dictionary=False, compression="none")
     content = path.read_bytes()
     assert text in content
@@ -31,7 +31,7 @@ def test_labels_and_keys_of_bytes_are_text(tmp_path: Path):
     assert read_keys(path, "--keys") == {"a", "é"}
 
 
-def test_labels_that_are_not_utf8_have_the_letters_that_are(tmp_path: Path):
+def test_invalid_utf8_in_labels_is_replaced(tmp_path: Path):
     path = not_utf8(tmp_path / "l.parquet", {"key": ["a"], "label": ["wonderful"]}, b"wonderful")
     assert read_label_table(path) == {"a": "wonderfu\ufffd"}
 
@@ -47,7 +47,7 @@ def test_names_of_columns_that_are_not_utf8_are_one_clear_error(tmp_path: Path, 
         read_label_table(path)
 
 
-def test_other_tables_with_such_names_are_one_clear_error_too(tmp_path: Path):
+def test_other_tables_with_invalid_column_names_are_one_clear_error(tmp_path: Path):
     words = not_utf8(tmp_path / "w.parquet", {"name": ["cat"], "other": ["c"]}, b"other")
     with pytest.raises(ConfigError, match=r"the vocabulary .* cannot be read as Parquet: "):
         of_file(words)

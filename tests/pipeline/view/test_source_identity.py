@@ -1,4 +1,4 @@
-"""A foreign store cannot make this machine read, or request, what it should not."""
+"""A foreign store cannot make this machine read or request forbidden places."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from ..cli import DIGITS, embed, succeed
 
 
 def name_source(store: Path, place: Path | str) -> None:
-    """Puts a place into the record of the run, as a foreign store may."""
+    """Puts a place into the record of the run, as a foreign store could."""
     rewrite(
         store / "runs" / "default" / "run.json",
         lambda record: record.update(sources=dict.fromkeys(record["sources"], str(place))),
@@ -106,12 +106,12 @@ def test_a_key_inside_its_folder_is_allowed(key):
         "memory://x.tar",
     ],
 )
-def test_an_address_that_could_harm_is_not_followed(address):
+def test_a_dangerous_address_is_not_followed(address):
     with pytest.raises(ShardError, match="not followed where a run names it"):
         require_public_address(address)
 
 
-def test_who_wrote_a_store_alone_can_follow_any_address(monkeypatch):
+def test_an_environment_variable_allows_any_address(monkeypatch):
     monkeypatch.setenv("CPP_PIPE_FOLLOW_ALL", "1")
     require_public_address("http://127.0.0.1:8000/x.tar")
 

@@ -1,4 +1,4 @@
-"""One sentence on the number of clusters, and one k that is marked, wherever they are shown."""
+"""The sentence on the number of clusters, and the marked k, are the same everywhere."""
 
 import html
 import re
@@ -44,7 +44,7 @@ def noise(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("name", ["digits", "noise"])
 @pytest.mark.parametrize("rule", RULES)
-def test_every_face_says_the_same_sentence_and_marks_the_same_k(request, name, rule, tmp_path):
+def test_command_page_and_report_give_the_same_verdict(request, name, rule, tmp_path):
     store = tmp_path / "artifacts"
     shutil.copytree(request.getfixturevalue(name), store, symlinks=True)
     printed = succeed(store, "select-k", *rule).out
@@ -89,7 +89,7 @@ def test_every_face_says_the_same_sentence_and_marks_the_same_k(request, name, r
     assert np.asarray(dot.get_xdata()).tolist() == [verdict.k]
 
 
-def test_run_prints_that_sentence_too(tmp_path, monkeypatch):
+def test_run_prints_the_verdict(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     from ..test_added_images import draw
 

@@ -207,11 +207,11 @@ def test_verbose_prints_each_step_and_changes_nothing(capsys: pytest.CaptureFixt
     x, _ = blobs(60)
     silent = CPP(3, **QUICK).fit(x)
     assert capsys.readouterr().out == ""
-    chatty = CPP(3, **QUICK, verbose=True).fit(x)
+    verbose_model = CPP(3, **QUICK, verbose=True).fit(x)
     lines = capsys.readouterr().out.splitlines()
     assert [line.startswith("[CPP] ") for line in lines] == [True] * 3
     assert lines[-1].startswith("[CPP] 3 clusters: ")
-    assert np.array_equal(silent.labels_, chatty.labels_)
+    assert np.array_equal(silent.labels_, verbose_model.labels_)
 
 
 def test_a_training_that_diverges_says_so() -> None:
@@ -225,7 +225,7 @@ def test_a_training_that_diverges_says_so() -> None:
 
 def column(artifact: Artifact, name: str) -> np.ndarray:
     tables = [artifact.table(part.name) for part in artifact.parts]
-    return np.concatenate([one.column(name).to_numpy() for one in tables])
+    return np.concatenate([table.column(name).to_numpy() for table in tables])
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The code for a GPU, run on tensors without numbers that say they are on one.
+"""The code for a GPU, run on fake tensors that claim to be on one.
 
 torch's fake tensors follow shapes, types and devices: they raise where tensors of two devices meet,
 and where a number is read, for which the program would wait.
@@ -56,9 +56,7 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
 
 @pytest.mark.parametrize("columns", [0, 5])
 @pytest.mark.parametrize("sinkhorn", ["exact", "reference"])
-def test_the_loss_on_a_gpu_waits_for_nothing(
-    card: torch.device, columns: int, sinkhorn: Any
-) -> None:
+def test_the_loss_never_waits_for_the_gpu(card: torch.device, columns: int, sinkhorn: Any) -> None:
     z = torch.empty(16, 4, device=card, requires_grad=True)
     objective = replace(OBJECTIVE, columns=columns, sinkhorn=sinkhorn)
     with Steps() as steps:
@@ -68,7 +66,7 @@ def test_the_loss_on_a_gpu_waits_for_nothing(
     assert steps.waiting == []
 
 
-def test_the_rows_of_an_epoch_are_moved_without_waiting_but_for_their_order() -> None:
+def test_of_an_epoch_only_the_order_of_rows_waits_for_the_gpu() -> None:
     settings: dict[str, Any] = {"hidden": 8, "features": 4, "batch": 8, "epochs": 1}
     trainer = Trainer(torch.empty(32, 4), TrainingConfig(**settings, start="random"), "cpu")
     with FakeTensorMode(), Steps() as steps:

@@ -9,10 +9,7 @@ from hypothesis import strategies as st
 
 from cpp_pipe.stages.algorithms.farthest import farthest_rows
 
-
-def unit_rows(n: int, d: int, seed: int) -> np.ndarray:
-    rows = np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+from ...strategies import random_rows
 
 
 def radius(rows: np.ndarray, chosen: np.ndarray) -> float:
@@ -23,7 +20,7 @@ def radius(rows: np.ndarray, chosen: np.ndarray) -> float:
 
 @given(st.integers(1, 30), st.integers(0, 40), st.integers(0, 5))
 def test_each_step_takes_the_farthest_row(n, count, seed):
-    rows = unit_rows(n, 4, seed)
+    rows = random_rows(n, 4, seed)
     chosen = farthest_rows(rows, count, seed=seed)
     assert len(chosen) == min(n, count)
     assert len(set(chosen.tolist())) == len(chosen)
@@ -35,17 +32,17 @@ def test_each_step_takes_the_farthest_row(n, count, seed):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_the_radius_is_at_most_twice_the_best(seed):
-    rows = unit_rows(11, 3, seed)
+    rows = random_rows(11, 3, seed)
     best = min(radius(rows, np.array(three)) for three in itertools.combinations(range(11), 3))
     assert radius(rows, farthest_rows(rows, 3, seed=seed)) <= 2 * best + 1e-6
 
 
-def test_rows_that_are_taken_already_are_kept_away_from():
+def test_already_chosen_rows_are_avoided():
     rows = np.repeat(np.eye(4, dtype=np.float32), 5, axis=0)
     chosen = farthest_rows(rows, 2, taken=rows[[0, 5]])
     assert {int(row) // 5 for row in chosen} == {2, 3}
 
 
 def test_equal_rows_are_each_taken_once():
-    rows = np.repeat(unit_rows(1, 3, 0), 6, axis=0)
+    rows = np.repeat(random_rows(1, 3, 0), 6, axis=0)
     assert sorted(farthest_rows(rows, 6).tolist()) == list(range(6))

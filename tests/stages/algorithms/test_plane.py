@@ -75,7 +75,7 @@ def test_other_rows_are_placed_with_their_group():
     assert (apart.argmin(1) == which).mean() > 0.98
 
 
-def test_one_fitted_row_is_everyone_s_place():
+def test_a_single_fitted_row_is_the_place_of_all_rows():
     z, _ = groups(9, 3)
     assert (extend_plane(z[:1], np.array([[0.5, -1]], np.float32), z) == [0.5, -1]).all()
 

@@ -61,7 +61,7 @@ def test_each_half_iteration_normalises_its_side(half_iterations: int) -> None:
     assert grad.abs().max() > 0
 
 
-def test_many_half_iterations_of_the_reference_reach_the_converged_membership() -> None:
+def test_the_reference_converges_to_the_same_membership() -> None:
     s = similarity(random_unit_rows(20, 6, 1))
     reference = reference_membership(s, eta=0.15, half_iterations=2001)
     torch.testing.assert_close(membership(s, eta=0.15, tolerance=TIGHT), reference)

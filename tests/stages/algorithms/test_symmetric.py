@@ -29,7 +29,7 @@ def test_the_blocked_factor_inverts_and_measures_like_lapack(p: int) -> None:
 
 
 @pytest.mark.parametrize("p", [1, 16, 17, 33, 40, 128])
-def test_work_that_is_handed_in_changes_no_bit_and_is_all_that_is_written(p: int) -> None:
+def test_a_given_buffer_changes_no_bit_and_only_it_is_written(p: int) -> None:
     a = positive_definite(3, p, seed=p).float()
     one, other = a.clone(), a.clone()
     # The neighbours in the same storage must survive.
@@ -47,7 +47,7 @@ def test_the_factor_reads_the_lower_triangle_only() -> None:
 
 
 @pytest.mark.parametrize("p", [4, 40])
-def test_a_matrix_that_is_not_positive_definite_gives_nan_and_leaves_the_others(p: int) -> None:
+def test_only_matrices_that_are_not_positive_definite_give_nan(p: int) -> None:
     a = positive_definite(3, p, seed=1)
     expected = torch.logdet(a)
     a[1, -1, -1] = -1.0

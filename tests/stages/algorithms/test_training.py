@@ -87,7 +87,7 @@ def test_resuming_gives_the_same_bits_as_never_stopping(settings: dict[str, Any]
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-def test_a_state_is_a_copy_and_loading_leaves_it_alone() -> None:
+def test_training_does_not_change_a_saved_or_loaded_state() -> None:
     first = trainer()
     first.step()
     state = first.state()
@@ -175,7 +175,7 @@ def test_a_row_s_features_do_not_depend_on_the_rows_beside_it() -> None:
     assert z.dtype == c.dtype == torch.float16
 
 
-def test_projecting_leaves_the_mode_and_the_statistics_as_they_were() -> None:
+def test_projecting_changes_neither_the_mode_nor_the_statistics() -> None:
     heads = trainer().heads.train()
     before = {k: v.clone() for k, v in heads.state_dict().items()}
     assert project(heads, rows(0), 8)[0].shape == (0, 4)
@@ -185,7 +185,7 @@ def test_projecting_leaves_the_mode_and_the_statistics_as_they_were() -> None:
 
 
 @pytest.mark.parametrize("batch", [7, 40])
-def test_settled_batchnorm_projects_as_one_batch_of_everything_would(batch: int) -> None:
+def test_settled_batchnorm_projects_like_one_batch_of_all_rows(batch: int) -> None:
     run = trainer(start="random")
     for _ in range(6):
         run.step()

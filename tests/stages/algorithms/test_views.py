@@ -68,7 +68,7 @@ def test_an_image_equal_to_a_word_gets_that_word(seed, words):
     torch.testing.assert_close(found, unit_rows(t - t.mean(0)), atol=1e-6, rtol=0)
 
 
-def test_no_row_gives_no_row():
+def test_no_images_give_no_guide_rows():
     t = random_unit_rows(3, 5, 0)
     assert guide_rows(t[:0], t).shape == (0, 5)
 

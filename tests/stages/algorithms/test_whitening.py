@@ -80,7 +80,7 @@ def test_equal_rows_give_finite_directions(x: torch.Tensor) -> None:
     assert directions.shape == (3, x.shape[1])
 
 
-def test_directions_beyond_the_rank_are_zero_and_the_first_are_those_of_fewer() -> None:
+def test_more_directions_extend_fewer_and_are_zero_beyond_the_rank() -> None:
     x, _ = noisy_groups(6, 30)
     _, wide = neighbour_directions(x, 20, seed=0)
     assert (wide[12:] == 0).all() and (wide[:12] != 0).any(1).all()
@@ -108,7 +108,7 @@ def test_untrained_heads_are_the_whitening() -> None:
     assert torch.equal(z, c)
     torch.testing.assert_close(z.float(), whitened(x, 8), atol=1e-3, rtol=0)
     assert not trainer.heads.has_trunk
-    assert sum(one.numel() for one in trainer.heads.parameters()) == 2 * 8 * 12
+    assert sum(parameter.numel() for parameter in trainer.heads.parameters()) == 2 * 8 * 12
 
 
 def test_trained_heads_start_from_the_whitening() -> None:

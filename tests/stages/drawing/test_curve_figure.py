@@ -27,9 +27,7 @@ VALLEY = [abs(12 - k) * 100.0 for k in KS]
         (VALLEY, 12, 11),
     ],
 )
-def test_the_curve_and_the_line_of_the_run_do_not_cross_the_name_of_the_chosen_k(
-    nats, chosen, used
-):
+def test_no_line_crosses_the_label_of_the_chosen_k(nats, chosen, used):
     absent = [None] * len(KS)
     curve = KCurve.of(
         {

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,19 +17,14 @@ import pytest
 import torch
 from PIL import Image
 
-from cpp_pipe.configs import __file__ as configs
 from cpp_pipe.stages.encoding.embedder import BATCH_OF_A_CORE, Batch, Embedder
 from cpp_pipe.stages.encoding.encoder import Encoder, load_encoder
 from cpp_pipe.stages.sources.fields import SampleFields
 from cpp_pipe.stages.sources.images.pixels import UndecodableImage
 from cpp_pipe.store import ShardError, Store, StoreError
 
+from ..small_models import DIGITS_CLIP, mobile_clip
 from ..world import plan_of
-
-FILES = {
-    "weights": Path(configs).parent / "digits-clip.safetensors",
-    "model_config": Path(configs).parent / "digits-clip.json",
-}
 
 
 @dataclass
@@ -40,20 +34,20 @@ class Sample:
     key: str
     encoded: bytes | Exception
     readers: list[tuple[str, str]] = field(default_factory=list)
-    """Which sample was read by which thread, of all that share the list."""
+    """The key and the reading thread of each read sample, in a list that samples share."""
 
     offset = None
     size = None
 
     def read_image(self) -> bytes:
-        """The bytes, or why they cannot be read."""
+        """The bytes, or the error that stands for them."""
         self.readers.append((self.key, threading.current_thread().name))
         if isinstance(self.encoded, Exception):
             raise self.encoded
         return self.encoded
 
     def fields(self) -> SampleFields:
-        """Nothing."""
+        """Empty fields."""
         return SampleFields(caption=None, label=None, url=None, extra="{}")
 
 
@@ -73,11 +67,6 @@ def samples(count: int) -> list[Sample]:
     return made
 
 
-@pytest.fixture(scope="module")
-def encoder() -> Encoder:
-    return load_encoder("digits-clip", "shipped", files=FILES, device="cpu")
-
-
 @contextlib.contextmanager
 def torch_threads(count: int) -> Iterator[None]:
     """Sets the number of torch's threads."""
@@ -91,25 +80,25 @@ def torch_threads(count: int) -> Iterator[None]:
 
 @pytest.fixture(scope="module", params=[0, 2], ids=["on all cores", "by processes"])
 def embedder(request: pytest.FixtureRequest, encoder: Encoder) -> Embedder:
-    """Both ways to embed."""
+    """An embedder that decodes on the cores, or in processes."""
     with torch_threads(2):
         return Embedder(encoder, BATCH_OF_A_CORE, decoders=request.param)
 
 
 def expected_rows(numbers: Sequence[int]) -> np.ndarray:
     """Embeddings of the images by plain open_clip, one at a time."""
-    open_clip.add_model_config(FILES["model_config"])
+    open_clip.add_model_config(DIGITS_CLIP["model_config"])
     network, _, preprocess = open_clip.create_model_and_transforms(
-        "digits-clip", pretrained=str(FILES["weights"])
+        "digits-clip", pretrained=str(DIGITS_CLIP["weights"])
     )
     network.eval()
     with torch.inference_mode():
-        rows = [network.encode_image(preprocess(make_image(one))[None]) for one in numbers]
+        rows = [network.encode_image(preprocess(make_image(number))[None]) for number in numbers]
         return torch.nn.functional.normalize(torch.cat(rows), dim=-1).numpy()
 
 
 def all_rows(batches: Sequence[Batch]) -> np.ndarray:
-    return np.concatenate([one.embeddings for one in batches])
+    return np.concatenate([batch.embeddings for batch in batches])
 
 
 def test_every_sample_has_one_outcome_in_order_and_open_clips_embedding(embedder):
@@ -118,13 +107,15 @@ def test_every_sample_has_one_outcome_in_order_and_open_clips_embedding(embedder
     given[17] = Sample("17", UndecodableImage("unreadable", "gone"))
     given[44] = Sample("44", b"")
     batches = list(embedder.embed(given))
-    assert [len(one.entries) for one in batches] == [16, 16, 13]
-    assert [entry.key for one in batches for entry in one.entries] == [one.key for one in given]
+    assert [len(batch.entries) for batch in batches] == [16, 16, 13]
+    assert [entry.key for batch in batches for entry in batch.entries] == [
+        sample.key for sample in given
+    ]
     outcomes = [outcome for batch in batches for outcome in batch.outcomes]
     reasons = {number: outcome.reason for number, outcome in enumerate(outcomes) if outcome.reason}
     assert reasons == {3: "unsupported", 17: "unreadable", 44: "empty"}
     assert outcomes[17].detail == "gone"
-    assert sum(one.skipped for one in batches) == 3
+    assert sum(batch.skipped for batch in batches) == 3
     good = [number for number in range(45) if number not in reasons]
     assert [(outcomes[n].width, outcomes[n].height) for n in good] == [
         (40, 32 + n % 7) for n in good
@@ -147,11 +138,11 @@ def test_an_image_too_thin_to_be_scaled_is_skipped_as_too_large(embedder, size):
     given[1] = Sample("1", thin_png(*size))
     assert len(thin_png(*size)) < 2000
     (batch,) = embedder.embed(given)
-    assert [one.reason for one in batch.outcomes] == ["", "too_large", ""]
+    assert [outcome.reason for outcome in batch.outcomes] == ["", "too_large", ""]
     assert np.abs(batch.embeddings - expected_rows([0, 2])).max() < 1e-6
 
 
-def test_a_thin_image_that_can_be_scaled_is_embedded_as_before(embedder, encoder):
+def test_a_thin_image_that_can_be_scaled_is_embedded(embedder, encoder):
     (batch,) = embedder.embed([Sample("0", thin_png(2, 20_000))])
     assert batch.embeddings.shape == (1, encoder.size)
 
@@ -168,23 +159,18 @@ def test_an_embedding_does_not_depend_on_the_rest_of_its_batch(embedder):
     rows = all_rows(list(embedder.embed(given)))
     for count in (1, 2, 3, 15, 17, 33):
         assert np.array_equal(all_rows(list(embedder.embed(given[:count]))), rows[:count])
-    given[1:15] = [Sample(one.key, b"no image") for one in given[1:15]]
+    given[1:15] = [Sample(sample.key, b"no image") for sample in given[1:15]]
     (first, *_) = embedder.embed(given)
     assert np.array_equal(first.embeddings, rows[[0, 15]])
 
 
 def test_a_convolutional_embedding_does_not_depend_on_the_rest_of_its_batch(shared):
-    folder = shared / "models" / "mnv2-clip"
-    files = {
-        "weights": folder / "mnv2-clip.safetensors",
-        "model_config": folder / "mnv2-clip.json",
-    }
-    mobile = load_encoder("mnv2-clip", "local", files=files, device="cpu")
+    mobile = load_encoder("mnv2-clip", "local", files=mobile_clip(shared), device="cpu")
     given = samples(18)
     with torch_threads(1):  # with more, PyTorch uses oneDNN for all convolutions
         embedder = Embedder(mobile, 64)
         rows = [all_rows(list(embedder.embed(given[:count]))) for count in (18, 2, 1)]
-    assert all(np.array_equal(rows[0][: len(one)], one) for one in rows[1:])
+    assert all(np.array_equal(rows[0][: len(row)], row) for row in rows[1:])
 
 
 def test_cores_and_the_batch_size_change_no_bit_on_a_cpu(encoder):
@@ -193,7 +179,7 @@ def test_cores_and_the_batch_size_change_no_bit_on_a_cpu(encoder):
     for cores, size in [(1, 16), (1, 1), (1, 3), (2, 16), (2, 64), (3, 500)]:
         with torch_threads(cores):
             rows.append(all_rows(list(Embedder(encoder, size).embed(given))))
-    assert all(np.array_equal(rows[0], one) for one in rows[1:])
+    assert all(np.array_equal(rows[0], row) for row in rows[1:])
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
@@ -253,7 +239,7 @@ def test_sources_share_batches_and_each_gets_its_own_rows(encoder, decoders):
     assert network.batches <= 6, "15 sources, with a small batch at the end and perhaps one more"
 
 
-def test_a_source_that_fails_harms_no_other(embedder):
+def test_a_failing_source_leaves_the_others_intact(embedder):
     given = samples(40)
     failing = [*samples(20)[:5], Sample("5", ShardError("the shard was changed"))]
     expected = all_rows(list(embedder.embed(given)))
@@ -286,7 +272,7 @@ def test_samples_are_read_in_order_and_only_some_batches_ahead(embedder):
             break
     assert len(read) <= BATCH_OF_A_CORE * 7
     assert len(list(batches)) == 24
-    assert [key for key, _ in read] == [one.key for one in given]
+    assert [key for key, _ in read] == [sample.key for sample in given]
 
 
 def test_a_failing_source_raises_and_nothing_after_it_is_read(embedder):
@@ -309,14 +295,14 @@ def test_stopping_half_way_restores_torchs_threads(encoder):
 
 def test_each_batch_reports_the_time_spent(embedder):
     began = time.perf_counter()
-    spent = [one.spent for one in embedder.embed(samples(64))]
+    spent = [batch.spent for batch in embedder.embed(samples(64))]
     seconds = time.perf_counter() - began
     for name in ("read", "decode", "encode", "waited"):
-        in_all = sum(one[name] for one in spent)
+        in_all = sum(seconds_of[name] for seconds_of in spent)
         assert 0 < in_all < seconds, name
 
 
-def test_a_dead_process_is_reported_in_one_sentence(encoder):
+def test_a_killed_decoder_is_reported_in_one_sentence(encoder):
     others = set(multiprocessing.active_children())
     batches = Embedder(encoder, 16, decoders=1).embed(samples(400))
     next(batches)
@@ -353,14 +339,14 @@ def test_jpegs_are_decoded_at_a_fraction_if_the_encoder_allows_it(encoder):
 
 
 class WithoutDirections(torch.nn.Module):
-    """A network that has no vector for a white image, and a zero vector for a black one."""
+    """A network that gives NaN for a white image, and zeros for a black one."""
 
     def __init__(self, network: torch.nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
-        """The network's rows but for flat images."""
+        """The network's rows, with invalid ones for flat images."""
         rows = self.network.encode_image(pixels)  # pyright: ignore[reportCallIssue]
         channels = pixels.flatten(2)
         is_flat = (channels.amax(2) - channels.amin(2) < 1e-4).all(1)

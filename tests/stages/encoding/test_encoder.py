@@ -14,7 +14,6 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 from torchvision.transforms import Compose, Lambda
 
-from cpp_pipe.configs import __file__ as configs
 from cpp_pipe.stages.encoding.encoder import Encoder, load_encoder, load_encoder_of
 from cpp_pipe.stages.encoding.models.preprocessing import split_preprocessing
 from cpp_pipe.stages.encoding.part_tables import EmbeddingRows
@@ -23,37 +22,24 @@ from cpp_pipe.stages.sources.tar.shards import open_tar
 from cpp_pipe.store import Artifact, ConfigError, Recipe, Store
 from cpp_pipe.store.kinds import EMBEDDINGS
 
-FILES = {
-    "weights": Path(configs).parent / "digits-clip.safetensors",
-    "model_config": Path(configs).parent / "digits-clip.json",
-}
-
-
-def load(**settings) -> Encoder:
-    """The small CLIP of digits."""
-    return load_encoder("digits-clip", "shipped", files=FILES, device="cpu", **settings)
-
-
-@pytest.fixture(scope="module")
-def encoder() -> Encoder:
-    return load()
+from ..small_models import DIGITS_CLIP, load_digits_clip, mobile_clip
 
 
 @pytest.fixture(scope="module")
 def plain() -> tuple:
     """The same model and preprocessing from plain open_clip."""
-    open_clip.add_model_config(FILES["model_config"])
+    open_clip.add_model_config(DIGITS_CLIP["model_config"])
     network, _, preprocess = open_clip.create_model_and_transforms(
-        "digits-clip", pretrained=str(FILES["weights"])
+        "digits-clip", pretrained=str(DIGITS_CLIP["weights"])
     )
     return network.eval(), preprocess
 
 
 def small_images() -> list[Image.Image]:
-    """Small images of some shapes."""
+    """Small images of several shapes."""
     rng = np.random.default_rng(0)
     shapes = [(40, 60, 3), (60, 40, 3), (32, 32, 3), (100, 33, 3), (9, 9, 3)]
-    return [Image.fromarray(rng.integers(0, 256, one, dtype=np.uint8)) for one in shapes]
+    return [Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)) for shape in shapes]
 
 
 class Floats(torch.nn.Module):
@@ -64,11 +50,11 @@ class Floats(torch.nn.Module):
         return pixels.flatten(1)
 
 
-def test_the_network_is_given_open_clips_own_floats(encoder, plain):
-    pixels = torch.stack([encoder.preprocess(one) for one in small_images()])
+def test_the_network_gets_the_pixels_of_open_clip(encoder, plain):
+    pixels = torch.stack([encoder.preprocess(image) for image in small_images()])
     assert pixels.dtype == torch.uint8
     found = replace(encoder, model=Floats()).images(pixels)
-    expected = torch.stack([plain[1](one) for one in small_images()]).flatten(1)
+    expected = torch.stack([plain[1](image) for image in small_images()]).flatten(1)
     assert np.array_equal(found, torch.nn.functional.normalize(expected, dim=-1).numpy())
 
 
@@ -78,8 +64,8 @@ def test_an_unknown_preprocessing_is_not_split(plain):
 
 
 def test_float_pixels_are_not_normalised_again(encoder, plain):
-    floats = torch.stack([plain[1](one) for one in small_images()])
-    pixels = torch.stack([encoder.preprocess(one) for one in small_images()])
+    floats = torch.stack([plain[1](image) for image in small_images()])
+    pixels = torch.stack([encoder.preprocess(image) for image in small_images()])
     assert np.abs(encoder.images(floats) - encoder.images(pixels)).max() < 1e-6
 
 
@@ -97,15 +83,15 @@ def last_bits(x: np.ndarray) -> np.ndarray:
     return np.where(bits < 0, -(bits & 0x7FFF), bits)
 
 
-def plainly(network, pixels: torch.Tensor) -> np.ndarray:
+def rows_of(network, pixels: torch.Tensor) -> np.ndarray:
     with torch.inference_mode():
         return torch.nn.functional.normalize(network.encode_image(pixels), dim=-1).numpy()
 
 
 def test_embeddings_equal_the_plain_networks_up_to_last_bits(encoder, plain):
-    pixels = torch.stack([plain[1](one) for one in small_images()])
-    found = encoder.images(torch.stack([encoder.preprocess(one) for one in small_images()]))
-    expected = plainly(plain[0], pixels)
+    pixels = torch.stack([plain[1](image) for image in small_images()])
+    found = encoder.images(torch.stack([encoder.preprocess(image) for image in small_images()]))
+    expected = rows_of(plain[0], pixels)
     # Near zero float16 is finer than the error of float32 sums.
     assert np.abs(found - expected).max() < 1e-6
     large = np.abs(expected) > 1e-2
@@ -114,12 +100,7 @@ def test_embeddings_equal_the_plain_networks_up_to_last_bits(encoder, plain):
 
 @pytest.fixture(scope="module")
 def mobile(shared) -> dict[str, Path]:
-    """The files of a small MobileNetV2 CLIP."""
-    folder = shared / "models" / "mnv2-clip"
-    return {
-        "weights": folder / "mnv2-clip.safetensors",
-        "model_config": folder / "mnv2-clip.json",
-    }
+    return mobile_clip(shared)
 
 
 def test_a_convolutional_tower_keeps_its_embeddings_in_either_layout(mobile):
@@ -127,9 +108,9 @@ def test_a_convolutional_tower_keeps_its_embeddings_in_either_layout(mobile):
     network, _, preprocess = open_clip.create_model_and_transforms(
         "mnv2-clip", pretrained=str(mobile["weights"])
     )
-    pixels = torch.stack([preprocess(one) for one in small_images()])
-    found = fast.images(torch.stack([fast.preprocess(one) for one in small_images()]))
-    assert np.abs(found - plainly(network.eval(), pixels)).max() < 2e-6
+    pixels = torch.stack([preprocess(image) for image in small_images()])
+    found = fast.images(torch.stack([fast.preprocess(image) for image in small_images()]))
+    assert np.abs(found - rows_of(network.eval(), pixels)).max() < 2e-6
 
 
 def test_two_launches_return_in_order(encoder):
@@ -142,10 +123,10 @@ def test_two_launches_return_in_order(encoder):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_gives_the_cpus_embeddings(encoder):
-    on_gpu = load_encoder("digits-clip", "shipped", files=FILES, device="cuda")
-    pixels = torch.stack([encoder.preprocess(one) for one in small_images()])
-    rows = [on_gpu.launch(some) for some in pixels.pin_memory().split(2)]
-    found = np.concatenate([one() for one in rows])
+    on_gpu = load_encoder("digits-clip", "shipped", files=DIGITS_CLIP, device="cuda")
+    pixels = torch.stack([encoder.preprocess(image) for image in small_images()])
+    rows = [on_gpu.launch(block) for block in pixels.pin_memory().split(2)]
+    found = np.concatenate([finish() for finish in rows])
     # TF32, which cuDNN may take for convolutions, keeps ten bits.
     assert np.abs(found - encoder.images(pixels)).max() < 2e-3
 
@@ -156,9 +137,9 @@ def test_default_settings_are_not_in_the_identity(encoder):
 
 
 def test_bf16_is_recorded_and_close_to_fp32(encoder):
-    coarse = load(precision="bf16")
+    coarse = load_digits_clip(precision="bf16")
     assert coarse.identity == {**encoder.identity, "precision": "bf16"}
-    pixels = torch.stack([encoder.preprocess(one) for one in small_images()])
+    pixels = torch.stack([encoder.preprocess(image) for image in small_images()])
     found, expected = coarse.images(pixels), encoder.images(pixels)
     assert found.dtype == np.float32
     assert not np.array_equal(found, expected)
@@ -170,7 +151,7 @@ def test_bf16_is_recorded_and_close_to_fp32(encoder):
 
 
 def test_scaled_jpegs_keep_twice_the_networks_input_size(encoder):
-    scaled = load(scaled_jpeg=True)
+    scaled = load_digits_clip(scaled_jpeg=True)
     size = encoder.identity["preprocess"]["size"]
     assert scaled.identity == {**encoder.identity, "scaled_jpeg": True}
     assert scaled.at_least == 2 * max(size if isinstance(size, list) else [size])
@@ -196,9 +177,9 @@ def embedded_by(encoder: Encoder, store: Store, name: str) -> Artifact:
     "settings", [{}, {"precision": "bf16"}, {"scaled_jpeg": True}], ids=["default", "bf16", "jpeg"]
 )
 def test_a_query_is_embedded_as_the_embeddings_were(tmp_path, settings):
-    made = load(**settings)
+    made = load_digits_clip(**settings)
     artifact = embedded_by(made, Store(tmp_path), "x")
-    found = load_encoder_of(artifact, FILES, "cpu")
+    found = load_encoder_of(artifact, DIGITS_CLIP, "cpu")
     assert found.identity == made.identity
     assert found.at_least == made.at_least
     pixels = made.preprocess(small_images()[0])[None]
@@ -207,15 +188,17 @@ def test_a_query_is_embedded_as_the_embeddings_were(tmp_path, settings):
 
 def test_damaged_weights_are_reported(tmp_path):
     weights = tmp_path / "digits-clip.safetensors"
-    weights.write_bytes(FILES["weights"].read_bytes()[:1000])
+    weights.write_bytes(DIGITS_CLIP["weights"].read_bytes()[:1000])
     with pytest.raises(ConfigError, match="do not fit the model digits-clip"):
-        load_encoder("digits-clip", "shipped", files={**FILES, "weights": weights}, device="cpu")
+        load_encoder(
+            "digits-clip", "shipped", files={**DIGITS_CLIP, "weights": weights}, device="cpu"
+        )
 
 
 def test_another_model_is_refused(tmp_path, encoder):
     other = replace(encoder, identity={**encoder.identity, "weights_digest": "0"})
     with pytest.raises(ConfigError, match="its weights_digest is"):
-        load_encoder_of(embedded_by(other, Store(tmp_path), "x"), FILES, "cpu")
+        load_encoder_of(embedded_by(other, Store(tmp_path), "x"), DIGITS_CLIP, "cpu")
 
 
 def test_a_photograph_decoded_at_a_fraction_has_nearly_the_same_embedding(shared, mobile):
@@ -225,20 +208,20 @@ def test_a_photograph_decoded_at_a_fraction_has_nearly_the_same_embedding(shared
     stream = io.BytesIO()
     small.resize((1800, 1200), Image.Resampling.BICUBIC).save(stream, "JPEG", quality=90)
     whole, scaled = (
-        decode(stream.getvalue(), at_least=one).rgb for one in (None, encoder.at_least)
+        decode(stream.getvalue(), at_least=size).rgb for size in (None, encoder.at_least)
     )
     assert (whole.size, scaled.size) == ((1800, 1200), (900, 600))
-    rows = encoder.images(torch.stack([encoder.preprocess(one) for one in (whole, scaled)]))
+    rows = encoder.images(torch.stack([encoder.preprocess(image) for image in (whole, scaled)]))
     assert rows[0] @ rows[1] > 0.999
 
 
 def test_weights_that_are_not_finite_are_reported_before_any_image(tmp_path):
-    tensors = load_file(FILES["weights"])
+    tensors = load_file(DIGITS_CLIP["weights"])
     name = next(name for name in sorted(tensors) if name.startswith("visual"))
     tensors[name] = np.full_like(tensors[name], np.nan)
     damaged = tmp_path / "damaged.safetensors"
     save_file(tensors, damaged)
-    files = {**FILES, "weights": damaged}
+    files = {**DIGITS_CLIP, "weights": damaged}
     broken = load_encoder("digits-clip", "damaged.safetensors", files=files, device="cpu")
     with pytest.raises(ConfigError, match=r"not finite: its weights .* damaged; get them again"):
         broken.require_vectors()

@@ -1,4 +1,4 @@
-"""A timed sample: the rate of the model when it is warm, from images of all sources."""
+"""A timed sample: the rate of a warm model, on images of all sources."""
 
 import time
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ import torch
 
 from cpp_pipe.stages.contract import Runtime
 from cpp_pipe.stages.encoding import timed_sample
-from cpp_pipe.stages.encoding.embedder import BATCH_OF_A_CORE
-from cpp_pipe.stages.encoding.encoder import Encoder, load_encoder
+from cpp_pipe.stages.encoding.embedder import BATCH_OF_A_CORE, Batch
+from cpp_pipe.stages.encoding.encoder import Encoder
 from cpp_pipe.stages.encoding.part_tables import EmbeddingRows
 from cpp_pipe.stages.sources.images.folders import find_chunks
 from cpp_pipe.stages.sources.source import SampleSource
@@ -19,7 +19,7 @@ from cpp_pipe.stages.sources.tar.shards import TarShard
 
 from ..shards import write_shards
 from ..sources.image_files import write_folder
-from .test_embedder import FILES, torch_threads
+from .test_embedder import torch_threads
 
 
 @dataclass
@@ -32,15 +32,10 @@ class SlowNetwork:
     batches: int = 0
 
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Embeddings by the network, later."""
+        """Embeddings by the network, after a pause."""
         time.sleep(self.later if self.batches else self.first)
         self.batches += 1
         return self.network.encode_image(pixels)
-
-
-@pytest.fixture(scope="module")
-def encoder() -> Encoder:
-    return load_encoder("digits-clip", "shipped", files=FILES, device="cpu")
 
 
 @pytest.fixture
@@ -49,12 +44,12 @@ def shards(tmp_path) -> list[TarShard]:
 
 
 def named(sources: Sequence[SampleSource]) -> dict[str, SampleSource]:
-    """The sources by the parts that they become."""
+    """Sources by the names of their parts."""
     return {source.part_name: source for source in sources}
 
 
 def slow(encoder: Encoder, first: float, later: float) -> tuple[Encoder, SlowNetwork]:
-    """A model that takes its time."""
+    """A model that pauses before each batch, and its network."""
     network = SlowNetwork(encoder.model, first, later)
     return replace(encoder, model=network), network
 
@@ -81,8 +76,13 @@ def test_a_batch_that_takes_the_whole_time_is_enough(encoder, shards, monkeypatc
 
 def test_the_sample_has_images_of_all_sources_and_counts_them(encoder, shards, monkeypatch):
     monkeypatch.setattr(timed_sample, "SECONDS", 0.01)
-    written = []
-    monkeypatch.setattr(EmbeddingRows, "add", lambda rows, batch: written.extend(batch.entries))
+    written, add = [], EmbeddingRows.add
+
+    def add_and_note(rows: EmbeddingRows, batch: Batch) -> None:
+        written.extend(batch.entries)
+        add(rows, batch)
+
+    monkeypatch.setattr(EmbeddingRows, "add", add_and_note)
     with torch_threads(4):
         sample = timed_sample.time_sample(encoder, named(shards), Runtime())
     assert sample.listed == {shard.part_name: 100 for shard in shards}
@@ -94,7 +94,7 @@ def test_the_sample_has_images_of_all_sources_and_counts_them(encoder, shards, m
         assert first <= keys
 
 
-def test_fewer_images_than_a_batch_are_a_sample_too(encoder, tmp_path):
+def test_fewer_images_than_a_batch_are_enough_for_a_sample(encoder, tmp_path):
     chunks = find_chunks(write_folder(tmp_path / "photos", 5))
     sample = timed_sample.time_sample(encoder, named(chunks), Runtime())
     assert (sample.images, sample.seen, sample.skipped) == (5, 5, 0)

@@ -132,7 +132,7 @@ def test_names_of_bytes_are_read_as_utf8(tmp_path):
     assert of_file(path).names == ("7", "8")
 
 
-def test_half_of_a_surrogate_pair_in_a_name_is_replaced(tmp_path):
+def test_a_lone_surrogate_in_a_name_is_replaced(tmp_path):
     path = tmp_path / "words.npz"
     np.savez(path, name=np.array(["cat\ud800", "dog"]), t=np.eye(2))
     assert of_file(path).names == ("cat\ufffd", "dog")
@@ -185,7 +185,7 @@ def test_a_damaged_vocabulary_is_read_or_refused(tmp_path_factory, edits, is_com
 
 
 @pytest.mark.parametrize("dtype", ["U3", "c8", "S3", "M8[D]"])
-def test_embeddings_that_are_no_real_numbers_are_refused(tmp_path, dtype):
+def test_embeddings_that_are_not_real_numbers_are_refused(tmp_path, dtype):
     path = tmp_path / "words.npz"
     np.savez(path, name=np.array(["a", "b"]), t=np.zeros((2, 2), dtype))
     with pytest.raises(ConfigError, match=r"t in the vocabulary .* must hold numbers, got"):

@@ -86,7 +86,7 @@ def test_another_factory_is_chosen_for_a_hundred_times_as_many_rows():
 
 
 @given(row_counts, widths)
-def test_a_fitting_factory_fits_and_is_the_default_if_that_fits(rows, width):
+def test_a_fitting_factory_fits_and_is_the_default_if_possible(rows, width):
     default = choose_factory(rows, width)
     needed = estimate_footprint(Factory.parse(default), rows, width).memory_bytes
     assert fitting_factory(rows, width, needed) == default

@@ -80,7 +80,7 @@ def test_equal_features_and_cluster_features_are_read_once(tmp_path):
     assert (joined.join(z, z) == join_features(z, z)).all()
 
 
-def test_a_query_of_z_alone_or_joined_is_a_row_of_either_width(tmp_path):
+def test_queries_of_either_width_give_the_same_row(tmp_path):
     """Pages, scripts and files from before z alone was used hold joined vectors."""
     z = made_rows(60)
     features = features_of_one_head(Store(tmp_path), split(z, 2))
@@ -93,7 +93,7 @@ def test_a_query_of_z_alone_or_joined_is_a_row_of_either_width(tmp_path):
         assert rows.as_row(np.ones(3)).shape == (3,)
 
 
-def test_a_query_of_two_heads_has_both(tmp_path):
+def test_features_of_two_heads_accept_only_joined_queries(tmp_path):
     features = make_features(Store(tmp_path), split(made_rows(60), 2))
     rows, query = VectorRows(features), made_rows(1)[0]
     assert rows.query_widths == (SIZE,) and (rows.as_row(query) == query).all()

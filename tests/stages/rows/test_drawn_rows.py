@@ -1,4 +1,4 @@
-"""Rows of a sample are those of the whole, and nothing but their parts is opened."""
+"""Rows of a sample equal those of the artifact, and only their parts are opened."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from cpp_pipe.stages.rows.sampled_rows import gather_picks, gather_rows, split_b
 from cpp_pipe.stages.rows.streamed_rows import StreamedRows
 from cpp_pipe.store import Artifact
 
-from .test_artifact_rows import make_embeddings, make_features
+from .random_parts import make_embeddings, make_features
 
 SIZES = (70, 0, 1, 300, 40)
 
@@ -28,13 +28,13 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
 
 @pytest.mark.parametrize("role", [EMBEDDING, "z"])
 @given(rows=st.lists(st.integers(0, sum(SIZES) - 1)).map(sorted))
-def test_drawn_rows_are_those_of_the_whole_in_their_order(artifacts, role, rows):
+def test_drawn_rows_equal_the_same_rows_of_the_artifact(artifacts, role, rows):
     artifact = artifacts[role]
     assert (gather_rows(artifact, role, rows) == gather(artifact, role)[rows]).all()
 
 
 @pytest.mark.parametrize("role", [EMBEDDING, "z"])
-def test_each_part_may_be_read_elsewhere(artifacts, role):
+def test_each_part_can_be_read_on_its_own(artifacts, role):
     rows = np.arange(0, sum(SIZES), 9)
     picks = list(split_by_part(artifacts[role], rows))
     assert [name for name, _ in picks] == ["part-0", "part-3", "part-4"]
@@ -42,14 +42,14 @@ def test_each_part_may_be_read_elsewhere(artifacts, role):
     assert (np.concatenate(pieces) == gather_rows(artifacts[role], role, rows)).all()
 
 
-def test_only_parts_that_hold_some_of_the_rows_are_opened(tmp_path: Path):
+def test_parts_without_drawn_rows_are_not_opened(tmp_path: Path):
     artifact, x = make_embeddings(tmp_path, (5, 6, 7))
     artifact.path("part-1", "rows").unlink()
     rows = [0, 4, 11, 17]
     assert (gather_rows(artifact, EMBEDDING, rows) == x[rows]).all()
 
 
-def test_a_start_opens_no_more_than_the_parts_of_its_sample(tmp_path: Path):
+def test_streamed_rows_open_only_the_parts_of_their_sample(tmp_path: Path):
     import torch
 
     artifact, x = make_embeddings(tmp_path, (5, 6, 7))

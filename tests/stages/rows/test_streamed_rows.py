@@ -13,7 +13,7 @@ from cpp_pipe.stages.algorithms.training_config import TrainingConfig
 from cpp_pipe.stages.rows.streamed_rows import StreamedRows, shuffled_batches
 from cpp_pipe.store import ConfigError
 
-from .test_artifact_rows import make_embeddings
+from .random_parts import make_embeddings
 
 SIZES = (70, 1, 0, 130, 55)
 ROWS = sum(SIZES)
@@ -44,8 +44,8 @@ def made(tmp_path_factory):
 def test_an_epoch_has_every_row_once_except_a_short_last_batch(made, batch, more, seed, epoch):
     artifact, x = made
     batches = batches_of(artifact, batch=batch, buffer_rows=batch + more, seed=seed, epoch=epoch)
-    assert [one.shape for one in batches] == [(batch, x.shape[1])] * (ROWS // batch)
-    assert {one.dtype for one in batches} == {np.dtype(np.float16)}
+    assert [drawn.shape for drawn in batches] == [(batch, x.shape[1])] * (ROWS // batch)
+    assert {drawn.dtype for drawn in batches} == {np.dtype(np.float16)}
     numbers = numbers_of(batches, x)
     assert len(set(numbers.tolist())) == len(numbers)
 
@@ -53,7 +53,8 @@ def test_an_epoch_has_every_row_once_except_a_short_last_batch(made, batch, more
 def test_a_batch_does_not_change_while_later_ones_are_drawn(made):
     artifact, _ = made
     copies = [
-        one.copy() for one in shuffled_batches(artifact, batch=16, buffer_rows=64, seed=0, epoch=0)
+        drawn.copy()
+        for drawn in shuffled_batches(artifact, batch=16, buffer_rows=64, seed=0, epoch=0)
     ]
     assert np.array_equal(copies, batches_of(artifact))
 
@@ -69,7 +70,7 @@ def test_seed_and_epoch_decide_the_order(made):
 def test_a_batch_mixes_rows_of_different_parts(tmp_path):
     artifact, x = make_embeddings(tmp_path, (500, 500, 500, 500))
     batches = batches_of(artifact, batch=32, buffer_rows=400)
-    parts = [set((numbers_of([one], x) // 500).tolist()) for one in batches]
+    parts = [set((numbers_of([batch], x) // 500).tolist()) for batch in batches]
     assert np.mean([len(some) for some in parts]) > 3
     assert min(len(some) for some in parts) > 1
 
@@ -109,7 +110,7 @@ def peak_of_an_epoch(artifact) -> int:
         ({"compression": "zstd", "row_group_size": 1000}, 1024 + 1000 + 256),
     ],
 )
-def test_an_epoch_holds_the_buffer_a_block_and_a_batch(tmp_path, rewrite, held_rows):
+def test_an_epoch_needs_memory_for_a_buffer_a_block_and_a_batch(tmp_path, rewrite, held_rows):
     width = 128
     artifact, _ = make_embeddings(tmp_path, (8000, 8000), width, rewrite=rewrite)
     batches_of(artifact, batch=256, buffer_rows=1024)  # imports would count for the epoch
@@ -128,7 +129,7 @@ def test_an_epoch_holds_the_buffer_a_block_and_a_batch(tmp_path, rewrite, held_r
         (16, 15, "buffer_rows must be at least the batch, 16, got 15"),
     ],
 )
-def test_a_batch_that_can_never_be_full_is_refused_at_once(made, batch, buffer_rows, message):
+def test_a_batch_that_can_never_be_full_is_refused(made, batch, buffer_rows, message):
     artifact, _ = made
     with pytest.raises(ConfigError, match=message):
         shuffled_batches(artifact, batch=batch, buffer_rows=buffer_rows, seed=0, epoch=0)
@@ -143,7 +144,7 @@ def test_training_on_streamed_rows_takes_the_same_steps_as_in_memory(made):
     other = Trainer(torch.from_numpy(x), config, "cpu")
     for name, value in other.heads.state_dict().items():
         torch.testing.assert_close(trainer.heads.state_dict()[name], value, msg=name)
-    order = numbers_of([one.numpy() for one in streamed.batches(32, 0, 0)], x)
+    order = numbers_of([batch.numpy() for batch in streamed.batches(32, 0, 0)], x)
     for step in range(3):
         rows = torch.from_numpy(x[order[32 * step : 32 * step + 32]]).float()
         expected = train_step(other.heads, other.optimizer, rows, config, step)

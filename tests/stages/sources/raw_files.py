@@ -26,7 +26,10 @@ def _folder(entries: Iterable[tuple[int, int, Any]], at: int) -> bytes:
         if kind == 2:
             content, count = values + b"\0", len(values) + 1
         elif kind in (5, 10):
-            content, count = b"".join(struct.pack(f"<{form}", *one) for one in values), len(values)
+            content, count = (
+                b"".join(struct.pack(f"<{form}", *value) for value in values),
+                len(values),
+            )
         else:
             content, count = struct.pack(f"<{len(values)}{form}", *values), len(values)
         out += struct.pack("<HHI", tag, kind, count)

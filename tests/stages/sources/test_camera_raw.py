@@ -33,7 +33,7 @@ def test_a_raw_file_is_its_preview_and_not_the_first_image_of_its_tiff():
 
 @has_rawpy
 @pytest.mark.parametrize(("orientation", "is_turned"), [(1, False), (3, False), (6, True)])
-def test_a_preview_is_turned_only_where_it_shall_be_upright(orientation, is_turned):
+def test_a_preview_is_rotated_only_if_asked(orientation, is_turned):
     data = dng(jpeg(ORANGE), orientation=orientation)
     size = (240, 320) if is_turned else (320, 240)
     assert decode(data, upright=True).rgb.size == size
@@ -41,7 +41,7 @@ def test_a_preview_is_turned_only_where_it_shall_be_upright(orientation, is_turn
 
 
 @has_rawpy
-def test_a_large_preview_is_decoded_smaller_where_that_is_enough():
+def test_a_large_preview_is_decoded_at_a_fraction_if_allowed():
     data = dng(jpeg(ORANGE, (1600, 1200)), size=(1600, 1200))
     small = decode(data, at_least=300)
     assert small.rgb.size == (400, 300) and (small.width, small.height) == (1600, 1200)
@@ -59,7 +59,7 @@ def test_a_damaged_raw_file_is_undecodable(kept):
 
 
 @has_rawpy
-def test_a_cut_raw_file_does_not_end_with_an_image_that_was_read_before():
+def test_a_truncated_raw_file_shows_nothing_of_an_earlier_image():
     """LibRaw's memory still held it, in about one of seven files that were cut."""
     preview = jpeg(ORANGE)
     data = dng(preview)
@@ -71,7 +71,7 @@ def test_a_cut_raw_file_does_not_end_with_an_image_that_was_read_before():
 
 @has_rawpy
 @pytest.mark.parametrize("size", [(16, 16), (160, 120), (320, 240)])
-def test_a_whole_preview_of_few_bytes_is_not_taken_for_a_cut_one(size):
+def test_a_small_preview_is_not_taken_for_a_truncated_one(size):
     """A black image has a few hundred, before which LibRaw writes a header of its own."""
     file = io.BytesIO()
     Image.new("RGB", size).save(file, "JPEG", optimize=True)
@@ -91,7 +91,7 @@ def test_a_raw_file_without_a_preview_is_undecodable():
 
 
 @has_rawpy
-def test_every_suffix_of_a_camera_is_one_of_an_image():
+def test_every_raw_suffix_is_an_image_suffix():
     assert all(map(is_image_suffix, RAW_SUFFIXES))
 
 
@@ -106,7 +106,7 @@ def test_other_tiffs_are_no_raw_files():
 
 
 @given(st.data())
-def test_any_bytes_are_a_raw_file_or_not(data):
+def test_any_bytes_can_be_checked_for_a_raw_file(data):
     whole = bytearray(dng(jpeg(ORANGE, (16, 16)), size=(16, 16)))
     for _ in range(data.draw(st.integers(1, 5))):
         place = data.draw(st.integers(4, 600))
@@ -129,7 +129,7 @@ print(describe_left_out({"nef": 4, "dng": 1}))
     )
 
 
-def test_what_a_sample_was_skipped_for_names_its_extras():
+def test_the_reason_of_a_skipped_sample_names_missing_extras():
     assert needed_extras("no_image", "suffixes seen: cr2, txt") == {"raw"}
     assert needed_extras("no_image", "suffixes seen: heic, dng") == {"heif", "raw"}
     assert needed_extras("no_image", "suffixes seen: mov") == set()

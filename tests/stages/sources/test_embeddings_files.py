@@ -355,7 +355,7 @@ def make_input(folder: Path, name: str) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [
         ("absent", r"absent\.npz does not exist: name an"),
         ("no vectors", r"holds t \(6, 4\), name \(6,\): exactly one array must be named x, emb"),
@@ -379,8 +379,8 @@ def make_input(folder: Path, name: str) -> dict[str, Path]:
         ("labels given twice", r"has its own label column"),
     ],
 )
-def test_an_input_that_cannot_be_imported_says_why(tmp_path: Path, name: str, says: str):
-    with pytest.raises(ShardError, match=says):
+def test_an_input_that_cannot_be_imported_says_why(tmp_path: Path, name: str, message: str):
+    with pytest.raises(ShardError, match=message):
         find_embeddings(**make_input(tmp_path, name))
 
 

@@ -191,7 +191,7 @@ def test_the_users_own_field_named_folder_is_kept(tmp_path):
     assert read(find_chunks(tmp_path)[0])["a.png"][1] == {"folder": "mine"}
 
 
-def test_texts_that_cannot_be_read_leave_their_reason(tmp_path):
+def test_unreadable_texts_are_noted_with_the_reason(tmp_path):
     write_image(tmp_path / "a.png")
     (tmp_path / "a.txt").symlink_to(tmp_path / "nowhere")
     (tmp_path / "a.json").write_text("{broken")
@@ -200,7 +200,7 @@ def test_texts_that_cannot_be_read_leave_their_reason(tmp_path):
 
 
 @pytest.mark.parametrize("what", ["pipe", "device"])
-def test_a_text_that_is_no_file_leaves_its_reason_and_is_not_read(tmp_path, what):
+def test_a_text_that_is_no_file_is_noted_and_not_read(tmp_path, what):
     write_image(tmp_path / "a.png")
     text = tmp_path / "a.txt"
     if what == "pipe":
@@ -211,7 +211,7 @@ def test_a_text_that_is_no_file_leaves_its_reason_and_is_not_read(tmp_path, what
     assert extra["txt_error"] == "a folder, a pipe or a device"
 
 
-def test_a_text_that_is_too_long_leaves_its_size_behind_other_fields(tmp_path):
+def test_a_text_that_is_too_long_is_noted_after_other_fields(tmp_path):
     write_image(tmp_path / "a.png")
     (tmp_path / "a.json").write_text('{"stars": 5}')
     for size in (MAX_TEXT_BYTES, MAX_TEXT_BYTES + 1):
@@ -246,9 +246,7 @@ def test_unreadable_images_are_skipped_with_a_reason(tmp_path):
 @pytest.mark.parametrize("name", ["a.png", "a.txt"])
 @pytest.mark.parametrize("becomes", ["nothing", "a folder"])
 @pytest.mark.parametrize("again", [False, True])
-def test_a_file_that_could_be_read_when_it_was_listed_is_never_skipped(
-    tmp_path, name, becomes, again
-):
+def test_a_file_that_vanished_after_it_was_listed_is_an_error(tmp_path, name, becomes, again):
     write_image(tmp_path / "a.png")
     (tmp_path / "a.txt").write_text("a cat")
     (chunk,) = find_chunks(tmp_path)
@@ -256,11 +254,11 @@ def test_a_file_that_could_be_read_when_it_was_listed_is_never_skipped(
     (tmp_path / name).unlink()
     if becomes == "a folder":
         (tmp_path / name).mkdir()
-    says = f"{name} could be read when it was listed, but no longer .*: .* run the same command"
+    message = f"{name} could be read when it was listed, but no longer .*: .* run the same command"
     with chunk.open(tmp_path) as opened:
         (entry,) = opened.samples
         read_it = entry.read_image if name == "a.png" else entry.fields
-        with pytest.raises(ShardError, match=says):
+        with pytest.raises(ShardError, match=message):
             read_it()
 
 
@@ -293,7 +291,7 @@ def test_what_was_read_has_the_fingerprint_of_what_was_listed(tmp_path, size):
     assert [file.fingerprint] == [found for found, _ in fingerprint_files([str(path)])]
 
 
-def test_a_source_that_is_gone_has_no_digest(tmp_path):
+def test_the_digest_of_a_missing_source_is_an_error(tmp_path):
     write_image(tmp_path / "photos" / "a.png")
     (chunk,) = find_chunks(tmp_path / "photos")
     (tmp_path / "photos").rename(tmp_path / "elsewhere")
@@ -317,7 +315,7 @@ def test_the_digest_is_of_the_bytes_that_were_read(tmp_path):
 
 
 @pytest.mark.parametrize("size", [2 * EDGE_BYTES + 1, MAX_TEXT_BYTES])
-def test_the_digest_tells_texts_whose_middle_no_edge_shows(tmp_path, size):
+def test_the_digest_covers_the_middle_of_long_texts(tmp_path, size):
     write_image(tmp_path / "a.png")
     text = bytearray(b"x" * size)
     found = []
@@ -337,7 +335,7 @@ def test_the_digest_tells_texts_whose_middle_no_edge_shows(tmp_path, size):
 
 
 @pytest.mark.parametrize("size", [2 * EDGE_BYTES, MAX_TEXT_BYTES + 1])
-def test_the_digest_leaves_out_texts_that_edges_tell_and_those_that_are_not_read(tmp_path, size):
+def test_the_digest_omits_short_texts_and_texts_that_are_not_read(tmp_path, size):
     write_image(tmp_path / "a.png")
     (tmp_path / "a.txt").write_bytes(b"x" * size)
     known = f"a.png\0{hashlib.sha256(png(0)).hexdigest()}\n"
@@ -358,7 +356,7 @@ def test_a_file_whose_name_is_not_utf8_is_found_by_its_key(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("files", "name", "says"),
+    ("files", "name", "message"),
     [
         (
             ["a.tar", "b.tar"],
@@ -377,9 +375,9 @@ def test_a_file_whose_name_is_not_utf8_is_found_by_its_key(tmp_path):
         (["a.jpg"], "a.jpg", r"a\.jpg is an image, not a folder .*: use --images '.*'"),
     ],
 )
-def test_another_kind_of_input_names_its_flag(tmp_path, files, name, says):
+def test_another_kind_of_input_names_its_flag(tmp_path, files, name, message):
     touch(tmp_path, *files)
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises(ConfigError, match=message):
         find_chunks(tmp_path / name)
 
 
@@ -393,7 +391,7 @@ def test_a_folder_without_images_says_which_files_are_images(tmp_path):
         find_chunks(tmp_path / "a" / "b")
 
 
-def test_a_folder_that_may_not_be_read_is_named(tmp_path):
+def test_a_folder_without_permission_to_read_is_named(tmp_path):
     write_image(tmp_path / "open" / "a.png")
     write_image(tmp_path / "closed" / "a.png")
     (tmp_path / "closed").chmod(0)

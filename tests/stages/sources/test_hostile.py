@@ -1,6 +1,6 @@
 """Hostile shards and images through the real command: seen = embedded + skipped, in each shard.
 
-`test_tar` and `test_pixels` give the same inputs, and more, to `scan` and `decode` alone.
+`test_tar` and `test_pixels` give the same inputs, and more, to `scan` and `decode` directly.
 """
 
 import gzip
@@ -28,8 +28,8 @@ from cpp_pipe.store import Artifact, ShardError
 
 from ...pipeline.cli import DIGITS, fail, succeed
 from .damage import EDITS, damaged
-from .test_pixels import COLOURS, HOSTILE, SOUND, as_in_training, encoded, png_header
-from .test_tar import SAMPLES, end_mark, tar_bytes
+from .image_bytes import COLOURS, HOSTILE, SOUND, as_in_training, encoded, png_header
+from .tar_bytes import SAMPLES, end_mark, tar_bytes
 
 PNG = encoded(COLOURS, "PNG")
 JPEG = encoded(COLOURS, "JPEG")
@@ -271,11 +271,11 @@ def test_sound_images_of_every_kind_are_embedded_from_the_pixels_of_training(
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_file_that_is_not_a_tar_ends_the_command_with_one_line(name: str, tmp_path: Path):
-    content, says = REFUSED[name]
+    content, message = REFUSED[name]
     (tmp_path / "0.tar").write_bytes(TWO)
     (tmp_path / "1.tar").write_bytes(content)
     line = fail(tmp_path / "store", "embed", "--shards", str(tmp_path), *DIGITS)
-    assert "1.tar" in line and says in line
+    assert "1.tar" in line and message in line
     (tmp_path / "1.tar").unlink()
     done = succeed(tmp_path / "store", "embed", "--shards", str(tmp_path), *DIGITS)
     assert "1 of 1 part is there already" in done.err
@@ -304,7 +304,7 @@ def test_a_bomb_of_400_megapixels_takes_no_memory():
     layout=st.sampled_from([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]),
     edits=EDITS,
 )
-def test_no_sample_of_a_damaged_tar_is_made_up(
+def test_a_damaged_tar_yields_only_samples_of_the_whole_one(
     tmp_path_factory: pytest.TempPathFactory,
     layout: int,
     edits: list[tuple[str, int, int, bytes]],

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageCms
 
-from cpp_pipe.pipeline.config import CONFIGS
-from cpp_pipe.stages.encoding.encoder import Encoder, load_encoder
+from cpp_pipe.stages.encoding.encoder import Encoder
 from cpp_pipe.stages.sources.digits import digit_halves, digit_image
 from cpp_pipe.stages.sources.image_formats import (
     FIRST_SUFFIXES,
@@ -31,13 +30,6 @@ from cpp_pipe.stages.sources.images.pixels import (
     holds_image,
     suffix_of,
 )
-
-
-@pytest.fixture(scope="module")
-def encoder() -> Encoder:
-    files = {"weights": CONFIGS / "digits-clip.safetensors",
-             "model_config": CONFIGS / "digits-clip.json"}  # fmt: skip
-    return load_encoder("digits-clip", "digits-clip.safetensors", files=files, device="cpu")
 
 
 def original() -> Image.Image:
@@ -134,7 +126,7 @@ def test_sixteen_bits_are_divided_by_257():
 
 
 @given(arrays.arrays(np.float32, (5, 4), elements=st.floats(width=32)))
-def test_floats_of_any_kind_become_grey_levels_in_their_order(values):
+def test_grey_levels_keep_the_order_of_floats(values):
     levels = grey_levels(values)
     assert levels.dtype == np.uint8
     finite = np.isfinite(values)
@@ -144,7 +136,7 @@ def test_floats_of_any_kind_become_grey_levels_in_their_order(values):
 
 
 @pytest.mark.parametrize("numbers", [[0, 255], [3, 70]])
-def test_numbers_of_eight_bits_stay_what_they_are(numbers):
+def test_8_bit_values_stay_unchanged(numbers):
     for kind in (np.uint16, np.int32, np.float32):
         assert grey_levels(np.array(numbers, kind)).tolist() == numbers
 
@@ -172,7 +164,7 @@ def test_a_file_without_a_suffix_is_recognised_by_its_bytes(tmp_path):
     assert not holds_image(str(tmp_path)) and not holds_image(str(tmp_path / "absent"))
 
 
-def test_noise_is_an_image_of_no_format():
+def test_noise_is_recognised_as_no_image():
     rng = np.random.default_rng(0)
     for _ in range(300):
         with pytest.raises(UndecodableImage):

@@ -68,7 +68,7 @@ def number(value: float) -> np.ndarray:
         ({"weight": WEIGHT}, {"normalize": "maybe" * 99}, "normalize = 'maybe"),
     ],
 )
-def test_a_head_that_cannot_be_used_is_refused_in_a_sentence(tmp_path, tensors, metadata, message):
+def test_an_unusable_head_is_refused_in_one_sentence(tmp_path, tensors, metadata, message):
     path = write(tmp_path, tensors, metadata)
     with pytest.raises(ConfigError, match=message) as raised:
         read(path)
@@ -110,7 +110,7 @@ def test_damaged_files_are_refused(tmp_path, content):
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.integers(0, 200), st.integers(0, 255))
-def test_a_changed_byte_gives_a_head_or_a_refusal(tmp_path, place, value):
+def test_a_head_with_a_changed_byte_is_read_or_refused(tmp_path, place, value):
     content = bytearray(write(tmp_path, {"weight": WEIGHT}).read_bytes())
     content[place % len(content)] = value
     path = tmp_path / "changed.safetensors"

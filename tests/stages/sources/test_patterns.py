@@ -60,7 +60,7 @@ def test_every_notation_of_a_range_names_the_same_shards(folder: Path, pattern: 
         "s.tar",
     ],
 )
-def test_braces_mean_what_they_mean_to_webdataset(folder: Path, pattern: str):
+def test_braces_expand_as_in_webdataset(folder: Path, pattern: str):
     names = expand_urls(pattern)
     touch(*names)
     assert found(pattern) == names
@@ -140,7 +140,7 @@ def test_one_absent_file_among_others_is_missing_not_an_error(folder: Path):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "says"),
+    ("pattern", "message"),
     [
         ("laion/*.tar", r"the folder laion has 2 \.tgz files \(e\.g\. 0\.tgz\) and no \.tar"),
         ("laion/{0..1}.tar", r"the folder laion has 2 \.tgz files"),
@@ -165,17 +165,17 @@ def test_one_absent_file_among_others_is_missing_not_an_error(folder: Path):
         (" ", r"a shard pattern is empty"),
     ],
 )
-def test_a_pattern_that_finds_nothing_says_what_is_there(folder: Path, pattern: str, says: str):
+def test_a_pattern_that_finds_nothing_says_what_is_there(folder: Path, pattern: str, message: str):
     touch("laion/0.tgz", "laion/1.tgz", "padded/00000.tar", "photos/a.jpg", "vectors/a.npy")
     touch("deep/below/0.tar", "there.tar")
     Path("empty.txt").write_text("# nothing\n")
     Path("wrong.txt").write_text("gone.tar\n")
     Path("nested.txt").write_text("@wrong.txt\n")
-    with pytest.raises(ShardError, match=says):
+    with pytest.raises(ShardError, match=message):
         expand([pattern])
 
 
-def test_a_glob_that_finds_nothing_is_an_error_even_if_another_pattern_does(folder: Path):
+def test_an_empty_glob_is_an_error_beside_another_pattern(folder: Path):
     touch("a.tar", "laion/0.tgz")
     with pytest.raises(ShardError, match=r"'laion/\*\.tar' finds no shard"):
         expand(["a.tar", "laion/*.tar"])
@@ -301,7 +301,7 @@ def test_names_are_counted_before_they_are_written(pattern: str):
     ["{a,b}" * 40, "{a..z}" * 9, "{0..999999999999}", "{" * 100_000, "{a," * 50_000 + "}" * 50_000,
      "{0.." + "9" * 10_000 + "}"],
 )  # fmt: skip
-def test_patterns_that_explode_are_refused_at_once(pattern: str):
+def test_patterns_with_too_many_names_are_refused_at_once(pattern: str):
     began = time.monotonic()
     with pytest.raises(ShardError) as raised:
         expand_braces(pattern)

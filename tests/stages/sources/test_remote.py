@@ -217,7 +217,7 @@ def test_the_counts_of_img2dataset_are_found_beside_a_shard(
 
 
 @pytest.mark.parametrize(
-    ("address", "module", "says"),
+    ("address", "module", "message"),
     [
         ("s3://bucket/0.tar", "s3fs", "pip install 'cpp-pipe[s3]'"),
         ("gs://bucket/0.tar", "gcsfs", "pip install 'cpp-pipe[gcs]'"),
@@ -225,11 +225,11 @@ def test_the_counts_of_img2dataset_are_found_beside_a_shard(
         ("nonesuch://bucket/0.tar", "s3fs", "has an unknown protocol: use s3://"),
     ],
 )
-def test_a_missing_package_for_a_protocol_names_the_extra(tmp_path, address, module, says):
+def test_a_missing_package_for_a_protocol_names_the_extra(tmp_path, address, module, message):
     # In another process: fsspec keeps what it has loaded.
     words = ["embed", "--shards", address, "--store", str(tmp_path)]
     code = f"import sys; sys.modules[{module!r}] = None; sys.argv[1:] = {words}"
     code += "; from cpp_pipe.__main__ import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"cpp-pipe: {address} ") and says in done.stderr
+    assert done.stderr.startswith(f"cpp-pipe: {address} ") and message in done.stderr

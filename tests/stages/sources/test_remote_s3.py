@@ -100,7 +100,7 @@ def test_every_notation_for_a_bucket_gives_the_content_of_the_disk(
     assert [part.facts for part in made.parts] == [part.facts for part in local.parts]
 
 
-def test_shards_embedded_from_the_disk_are_not_embedded_again_from_a_bucket(
+def test_shards_copied_into_a_bucket_are_not_embedded_again(
     bucket: Any, shards: Path, tmp_path: Path
 ):
     embed(tmp_path / "store", shards)
@@ -121,7 +121,7 @@ def test_worker_processes_read_a_bucket(bucket: Any, local: Artifact, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("flags", "says"),
+    ("flags", "message"),
     [
         (["--shards", "s3://nonesuch/{000..002}.tar"], "there is no bucket 'nonesuch'; check its"),
         (["--shards", "s3://nonesuch/000.tar"], "there is no bucket 'nonesuch'"),
@@ -141,8 +141,10 @@ def test_worker_processes_read_a_bucket(bucket: Any, local: Artifact, tmp_path: 
         (["--images", f"s3://{BUCKET}/laion"], "from elsewhere only tar shards are read"),
     ],
 )
-def test_a_missing_source_says_what_to_do(bucket: Any, tmp_path: Path, flags: list[str], says: str):
-    assert says in fail(tmp_path / "store", "embed", *flags, *DIGITS)
+def test_a_missing_source_says_what_to_do(
+    bucket: Any, tmp_path: Path, flags: list[str], message: str
+):
+    assert message in fail(tmp_path / "store", "embed", *flags, *DIGITS)
     assert not (tmp_path / "store").exists()
 
 
@@ -165,7 +167,7 @@ def with_wrong_credentials(server: str, patch: pytest.MonkeyPatch) -> None:
 
 
 def with_a_bad_address(server: str, patch: pytest.MonkeyPatch) -> None:
-    """Sets a server address that is none."""
+    """Sets an invalid server address."""
     patch.setenv("AWS_ENDPOINT_URL", "nonsense")
 
 
@@ -177,7 +179,7 @@ def allow_requests(server: str, count: str) -> None:
 
 @pytest.mark.parametrize("pattern", [ALL, f"s3://{BUCKET}/laion/*.tar"], ids=["named", "glob"])
 @pytest.mark.parametrize(
-    ("spoil", "says"),
+    ("spoil", "message"),
     [
         (
             without_credentials,
@@ -200,7 +202,7 @@ def test_an_inaccessible_bucket_says_what_to_do(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     spoil: Callable[[str, pytest.MonkeyPatch], None],
-    says: str,
+    message: str,
     pattern: str,
 ):
     with monkeypatch.context() as patch:
@@ -211,7 +213,7 @@ def test_an_inaccessible_bucket_says_what_to_do(
         finally:
             allow_requests(server, "inf")
     fresh()
-    assert re.search(says, line), line
+    assert re.search(message, line), line
     assert not (tmp_path / "store").exists()
 
 
@@ -255,8 +257,8 @@ def test_a_shard_that_changes_after_it_was_identified_is_refused(
     put(bucket, "000.tar", b"a" * 20480)
     shard = RemoteShard.of(Address(f"s3://{BUCKET}/laion/000.tar"))
     bucket.pipe_file(f"{BUCKET}/laion/000.tar", b"b" * size)
-    says = r"s3://.*/000\.tar was changed while it was embedded: nothing of it is kept"
-    with pytest.raises(ShardError, match=says), shard.open(tmp_path):
+    message = r"s3://.*/000\.tar was changed while it was embedded: nothing of it is kept"
+    with pytest.raises(ShardError, match=message), shard.open(tmp_path):
         pass
     assert not list(tmp_path.glob("fetched*"))
 

@@ -50,7 +50,7 @@ def test_a_value_that_python_has_no_type_for_is_text(name):
         assert second == column[1].as_py()
 
 
-def test_every_reader_of_tables_takes_such_values(tmp_path):
+def test_every_reader_of_tables_accepts_these_values(tmp_path):
     # Arrow itself refuses to read a dictionary of such strings.
     kept = {name: column for name, (column, _) in VALUES.items() if name != "repeated"}
     table = tmp_path / "a.parquet"

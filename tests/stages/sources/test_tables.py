@@ -79,7 +79,7 @@ def test_class_names_in_hugging_faces_metadata_are_kept(tmp_path):
 
 @pytest.mark.parametrize("name", ["image", "IMG", "jpg", "png", "bytes", "image_bytes"])
 @pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary()])
-def test_bytes_under_a_usual_name_are_images(tmp_path, name, kind):
+def test_bytes_in_a_column_of_a_usual_name_are_images(tmp_path, name, kind):
     path = write(tmp_path / "a.parquet", {"other": [b"x"], name: pa.array([png(0)], kind)})
     assert read(path) == {"0": png(0)}
 
@@ -100,7 +100,7 @@ def test_paths_are_relative_to_the_tables_folder(tmp_path, name):
     assert json.loads(fields(path)[0].extra) == {name: "pictures/a b.png"}
 
 
-def test_a_named_file_that_could_be_read_when_it_was_listed_is_never_skipped(tmp_path):
+def test_a_named_file_that_vanished_after_it_was_listed_is_an_error(tmp_path):
     image = write_image(tmp_path / "a.png")
     path = write(tmp_path / "a.parquet", {"path": ["a.png", "gone.png"]})
     for table in (TableFile.of(path), TableFile.of(path).with_content("content")):
@@ -189,7 +189,7 @@ def test_the_named_column_is_used(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("columns", "says"),
+    ("columns", "message"),
     [
         ({"a": [1], "b": ["x"]}, r"no column known .* but a \(int64\), b \(string\): name one"),
         (
@@ -198,9 +198,9 @@ def test_the_named_column_is_used(tmp_path):
         ),
     ],
 )
-def test_a_table_without_images_says_what_it_holds(tmp_path, columns, says):
+def test_a_table_without_images_says_what_it_holds(tmp_path, columns, message):
     path = write(tmp_path / "a.parquet", columns)
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises(ConfigError, match=message):
         TableFile.of(path)
 
 

@@ -18,16 +18,7 @@ from cpp_pipe.stages.sources.tar.listing import ShardListing, scan, split_name
 from cpp_pipe.stages.sources.tar.shards import parse_successes
 from cpp_pipe.store.errors import ShardError
 
-
-def tar_bytes(members: list[tuple[str, bytes]], layout: int = tarfile.USTAR_FORMAT) -> bytes:
-    """A tar of these files, as Python's tarfile writes it."""
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w", format=layout) as tar:
-        for name, content in members:
-            header = tarfile.TarInfo(name)
-            header.size = len(content)
-            tar.addfile(header, io.BytesIO(content))
-    return stream.getvalue()
+from .tar_bytes import SAMPLES, end_mark, tar_bytes
 
 
 def write(folder: Path, content: bytes) -> Path:
@@ -63,16 +54,6 @@ def read_with_webdataset(path: Path) -> dict[str, dict[str, Any]]:
 
 def faults(listing: ShardListing) -> list[tuple[str, str]]:
     return [(fault.key, fault.reason) for fault in listing.faults]
-
-
-SAMPLES = [
-    ("a/0001.jpg", b"j" * 700),
-    ("a/0001.json", b'{"n": 1}'),
-    ("a/0001.txt", b"one"),
-    ("b/0002.jpg", b"k" * 512),
-    ("b/0002.txt", b"two"),
-    ("b/0003.JPG", b"l" * 1500),
-]
 
 
 def test_the_real_shards_are_listed_byte_for_byte(shared: Path):
@@ -219,7 +200,7 @@ def test_a_sample_without_an_image_is_a_fault_that_names_its_members(tmp_path: P
     assert [sample.key for sample in listing.samples] == ["c"]
 
 
-def test_the_same_one_of_several_images_is_taken_in_any_order(tmp_path: Path):
+def test_of_several_images_the_same_one_is_taken_in_any_order(tmp_path: Path):
     members = [("a.png", b"1"), ("a.jpg", b"2"), ("a.mask.jpg", b"3"), ("a.webp", b"4")]
     for order in (members, members[::-1]):
         (sample,) = listed(tmp_path, *order).samples
@@ -274,13 +255,6 @@ def test_a_sparse_member_makes_its_sample_a_fault(tmp_path: Path):
         assert listing.complete
 
 
-def end_mark(content: bytes) -> int:
-    """Where the end mark of an undamaged tar starts."""
-    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-        tar.getmembers()
-        return tar.offset
-
-
 @pytest.mark.parametrize("layout", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_every_cut_is_noticed_and_never_gives_half_a_sample(tmp_path: Path, layout: int):
     folder = "" if layout == tarfile.USTAR_FORMAT else "ä" * 60 + "/"
@@ -333,7 +307,7 @@ def test_an_empty_file_is_an_incomplete_shard(tmp_path: Path):
     assert (listing.seen, listing.complete, listing.why_cut) == (0, False, "the file is empty")
 
 
-def test_a_tar_of_nothing_is_complete(tmp_path: Path):
+def test_an_empty_tar_is_complete(tmp_path: Path):
     listing = listed(tmp_path)
     assert (listing.seen, listing.complete, listing.cut_at) == (0, True, None)
 
@@ -386,7 +360,7 @@ def test_a_sparse_member_that_points_back_does_not_loop(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         (b"<!DOCTYPE html><html>" * 50, r"not a tar: it starts with b'<!DOCTYPE html"),
         (b"x", r"not a tar: it starts with b'x'"),
@@ -397,13 +371,13 @@ def test_a_sparse_member_that_points_back_does_not_loop(tmp_path: Path):
     ],
 )
 def test_an_error_for_a_file_that_is_not_a_tar_says_what_it_is(
-    tmp_path: Path, content: bytes, says: str | None
+    tmp_path: Path, content: bytes, message: str | None
 ):
     path = write(tmp_path, content)
-    if says is None:
+    if message is None:
         assert not scan(path).complete
         return
-    with pytest.raises(ShardError, match=says):
+    with pytest.raises(ShardError, match=message):
         scan(path)
 
 

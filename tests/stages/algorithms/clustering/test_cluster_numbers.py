@@ -17,7 +17,7 @@ LABELS = st.integers(1, 40).flatmap(
 
 
 @given(LABELS, st.integers(5, 6))
-def test_no_numbering_keeps_more_rows_and_each_number_comes_once(labels, k):
+def test_the_numbering_keeps_the_most_rows_and_uses_each_number_once(labels, k):
     new, old = map(np.array, labels)
     order = match_numbers(count_overlaps(new, old, k))
     assert sorted(order.tolist()) == list(range(k))
@@ -32,6 +32,6 @@ def test_the_same_clusters_get_their_old_numbers_back(labels, names):
     np.testing.assert_array_equal(order[np.array(names)[old]], old)
 
 
-def test_clusters_of_rows_that_were_in_none_keep_their_numbers():
+def test_clusters_of_new_rows_keep_their_numbers():
     new, old = np.array([0, 1, 2]), np.array([-1, -1, -1])
     assert match_numbers(count_overlaps(new, old, 3)).tolist() == [0, 1, 2]

@@ -1,6 +1,5 @@
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -21,37 +20,15 @@ from cpp_pipe.stages.algorithms.clustering.code_lengths import (
 from cpp_pipe.stages.algorithms.clustering.landmarks import (
     Landmarks,
     clustering_rows,
-    fit_landmarks,
 )
 from cpp_pipe.stages.algorithms.coding_length import coding_length, coding_length_of_all
 from cpp_pipe.stages.algorithms.metrics import accuracy
 from cpp_pipe.store.errors import NumericError
 
 from ....strategies import random_labels, random_unit_rows, seeds
-from .test_memberships import planted_subspaces
+from .planted import GROUPS, landmarks_of, subspaces_in_turn
 
 EPS_SQ = 0.1
-GROUPS = 6
-
-
-@cache
-def planted() -> np.ndarray:
-    """Rows in six subspaces of dimension 3 of 32, in turn."""
-    rows, _ = planted_subspaces(GROUPS, 3, 32, 120)
-    return np.ascontiguousarray(rows.reshape(GROUPS, 120, 32).swapaxes(0, 1).reshape(-1, 32))
-
-
-def landmarks_of(z: np.ndarray, k_max: int = 16) -> Landmarks:
-    return fit_landmarks(
-        clustering_rows(z, z),
-        z,
-        z,
-        affinity="membership",
-        k_max=k_max,
-        clusterings=8,
-        eta=0.1,
-        seed=0,
-    )
 
 
 def ruler_of(landmarks: Landmarks, z: np.ndarray, total: int | None = None) -> Ruler:
@@ -95,14 +72,14 @@ def test_copies_of_rows_have_the_code_of_all_copies() -> None:
 
 @pytest.mark.parametrize("times", [1, 20])
 def test_the_shortest_code_has_as_many_clusters_as_were_planted(times: int) -> None:
-    z = planted()
+    z = subspaces_in_turn()
     ruler = ruler_of(landmarks_of(z[:360]), z[360:], total=times * 360)
     lengths = {k: ruler.length(k) for k in range(1, 13)}
     assert min(lengths, key=lambda k: lengths[k]) == GROUPS
 
 
 def test_the_code_of_one_cluster_is_that_of_all_rows_at_once() -> None:
-    z = planted()[:200]
+    z = subspaces_in_turn()[:200]
     ruler = ruler_of(landmarks_of(z), z)
     assert ruler.labels(1).tolist() == [0] * 200
     alone = torch.zeros(200, dtype=torch.int64)
@@ -111,24 +88,24 @@ def test_the_code_of_one_cluster_is_that_of_all_rows_at_once() -> None:
 
 
 def test_a_distortion_below_the_precision_of_float64_is_reported() -> None:
-    z = planted()[:200]
+    z = subspaces_in_turn()[:200]
     ruler = replace(ruler_of(landmarks_of(z), z), eps_sq=1e-30)
     with pytest.raises(NumericError, match="of 4 clusters is not finite at eps_sq 1e-30: raise"):
         ruler.length(4)
 
 
 def test_a_ruler_keeps_the_clusters_of_landmarks() -> None:
-    z = planted()
+    z = subspaces_in_turn()
     landmarks = landmarks_of(z)
     clusters, _ = landmarks.cluster(GROUPS)
     assert accuracy(clusters, ruler_of(landmarks, z).labels(GROUPS)) == 1
 
 
 @pytest.mark.parametrize("many", [8, 9])
-def test_the_shortest_code_of_several_starts_counts_and_many_clusters_have_one(
+def test_only_few_clusters_take_the_shortest_code_of_several_starts(
     monkeypatch: pytest.MonkeyPatch, many: int
 ) -> None:
-    z = planted()[:150]
+    z = subspaces_in_turn()[:150]
     landmarks = landmarks_of(z)
     monkeypatch.setattr(code_lengths, "MANY", many)
     rows = torch.from_numpy(z)
@@ -148,13 +125,13 @@ def test_the_shortest_code_of_several_starts_counts_and_many_clusters_have_one(
 
 
 def test_outliers_make_one_loose_cluster() -> None:
-    z = np.concatenate([planted(), random_unit_rows(60, 32, 5).float().numpy()])
+    z = np.concatenate([subspaces_in_turn(), random_unit_rows(60, 32, 5).float().numpy()])
     ruler = ruler_of(landmarks_of(z), z)
     assert ruler.loose(GROUPS + 1) == 1
 
 
 def test_without_outliers_no_cluster_is_loose() -> None:
-    z = planted()
+    z = subspaces_in_turn()
     ruler = ruler_of(landmarks_of(z), z)
     assert [ruler.loose(k) for k in (1, 2, GROUPS, GROUPS + 1, 12)] == [0] * 5
 
@@ -231,7 +208,7 @@ def test_the_minimum_of_a_long_convex_curve_is_found_within_a_share(
     assert len(found) <= len(first_grid(k_max)) + 2 * int(np.log2(k_max)) + 12
 
 
-def test_bends_get_points_on_either_side() -> None:
+def test_bends_of_a_curve_get_more_points_on_both_sides() -> None:
     # The shortest code is at 4, and there is a bend at 64.
     found = explored(lambda k: abs(k - 4.0) + 30 * max(0, k - 64), 256)
     grid = sorted(found)
@@ -245,7 +222,7 @@ def test_bends_get_points_on_either_side() -> None:
 
 
 def test_there_are_as_many_resampled_curves_as_requested() -> None:
-    z = planted()[:300]
+    z = subspaces_in_turn()[:300]
     grid = [2, 4, 6, 8]
     ruler = ruler_of(landmarks_of(z), z)
     curves = list(resampled_curves(ruler, grid, 3, 0))
@@ -259,7 +236,7 @@ def test_there_are_as_many_resampled_curves_as_requested() -> None:
 
 
 def test_resampled_curves_are_lowest_where_the_curve_is() -> None:
-    z = planted()
+    z = subspaces_in_turn()
     ruler = ruler_of(landmarks_of(z), z)
     grid = [3, 5, 6, 7, 10]
     curves = np.array(list(resampled_curves(ruler, grid, 4, 0)))
@@ -269,7 +246,7 @@ def test_resampled_curves_are_lowest_where_the_curve_is() -> None:
 
 
 def test_too_few_resampled_landmarks_for_k_use_the_largest_k() -> None:
-    z = planted()[:6]
+    z = subspaces_in_turn()[:6]
     ruler = ruler_of(landmarks_of(z), z)
     (curve,) = resampled_curves(ruler, [2, 3, 6], 1, 0)
     assert np.isfinite(curve).all()

@@ -13,12 +13,8 @@ from cpp_pipe.stages.algorithms.clustering.communities import (
     neighbour_pairs,
 )
 
-from .test_k_choice import blobs
-
-
-def unit_rows(n: int, p: int, seed: int = 0) -> np.ndarray:
-    x = np.random.default_rng(seed).standard_normal((n, p))
-    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+from ....strategies import random_rows
+from .planted import blobs
 
 
 @pytest.mark.parametrize("groups", [3, 12, 40])
@@ -27,12 +23,12 @@ def test_well_separated_blobs_give_their_number(groups: int) -> None:
 
 
 def test_the_same_seed_gives_the_same_count() -> None:
-    z = unit_rows(600, 16)
+    z = random_rows(600, 16, 0)
     assert len({count_communities(z, 3) for _ in range(4)}) == 1
 
 
 def test_the_state_of_the_global_generator_neither_matters_nor_changes() -> None:
-    z = unit_rows(400, 16)
+    z = random_rows(400, 16, 0)
     random.seed(1)
     before, first = random.getstate(), count_communities(z, 0)
     assert random.getstate() == before
@@ -41,7 +37,7 @@ def test_the_state_of_the_global_generator_neither_matters_nor_changes() -> None
 
 
 def test_igraphs_default_generator_is_restored() -> None:
-    count_communities(unit_rows(100, 8), 0)
+    count_communities(random_rows(100, 8, 0), 0)
     random.seed(5)
     first = igraph.Graph.Erdos_Renyi(30, 0.3).get_edgelist()
     random.seed(5)
@@ -64,7 +60,7 @@ def test_without_igraph_there_is_no_count(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 11])
 def test_too_few_rows_for_a_community_give_no_count(n: int) -> None:
-    assert count_communities(unit_rows(n, 8), 0) is None
+    assert count_communities(random_rows(n, 8, 0), 0) is None
 
 
 @pytest.mark.parametrize("block", [7, 64, 1000])
@@ -72,7 +68,7 @@ def test_pairs_are_those_of_all_cosines_at_once(
     block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(neighbours, "BLOCK", block)
-    z = unit_rows(150, 8)
+    z = random_rows(150, 8, 0)
     cosines = z.astype(np.float64) @ z.T
     np.fill_diagonal(cosines, -np.inf)
     nearest = np.argsort(-cosines, axis=1)[:, :NEIGHBOURS]

@@ -12,12 +12,7 @@ from cpp_pipe.stages.algorithms.clustering.kmeans import breathing_kmeans, neare
 from cpp_pipe.stages.algorithms.metrics import accuracy
 
 from ....strategies import random_unit_rows, seeds
-
-
-def blobs(k: int, each: int, spread: float) -> tuple[np.ndarray, np.ndarray]:
-    labels = np.arange(k * each) % k
-    rows = np.eye(k, 24)[labels] + spread * random_unit_rows(k * each, 24, 0).numpy()
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32), labels
+from .planted import planted_directions
 
 
 def confidence(
@@ -45,7 +40,7 @@ def test_confidence_is_between_an_even_share_and_one(k: int, sharpness: float, s
 
 
 def test_the_mean_confidence_is_the_agreement_of_halves() -> None:
-    rows, _ = blobs(8, 40, 1.6)
+    rows, _ = planted_directions(8, 40, 1.6, d=24)
     centroids, group, sure = fitted(rows, 8)
     labels = group[nearest(rows, centroids)]
     assert sure.mean() == pytest.approx(agreement(rows, labels, 0), abs=1e-3)
@@ -53,7 +48,7 @@ def test_the_mean_confidence_is_the_agreement_of_halves() -> None:
 
 @pytest.mark.parametrize("spread", [0.8, 1.2, 1.6])
 def test_confidence_is_close_to_accuracy(spread: float) -> None:
-    rows, labels = blobs(8, 120, spread)
+    rows, labels = planted_directions(8, 120, spread, d=24)
     centroids, group, sure = fitted(rows, 8)
     found = group[nearest(rows, centroids)]
     assert sure.mean() == pytest.approx(accuracy(labels, found), abs=0.12)
@@ -64,11 +59,11 @@ def test_confidence_is_close_to_accuracy(spread: float) -> None:
 def test_noise_is_less_certain_than_groups() -> None:
     noise = random_unit_rows(400, 24, 3).float().numpy()
     assert fitted(noise, 8)[2].mean() < 0.5
-    assert fitted(blobs(8, 50, 0.3)[0], 8)[2].mean() > 0.99
+    assert fitted(planted_directions(8, 50, 0.3, d=24)[0], 8)[2].mean() > 0.99
 
 
 def test_pieces_of_one_cluster_do_not_compete() -> None:
-    rows, _ = blobs(4, 50, 0.5)
+    rows, _ = planted_directions(4, 50, 0.5, d=24)
     centroids = breathing_kmeans(rows, 4, 0)
     halves = np.concatenate([centroids, centroids + 1e-4])
     whole = confidence(rows, centroids, np.arange(4), 8.0)

@@ -8,16 +8,11 @@ from cpp_pipe.stages.algorithms.clustering.consensus import CellLinks, Cells, Co
 from cpp_pipe.stages.algorithms.clustering.spectral import cluster_rows, spectral_rows
 from cpp_pipe.stages.algorithms.metrics import accuracy
 
-from ....strategies import random_unit_rows, seeds
+from ....strategies import seeds
+from .planted import planted_directions
 
 Pairs = tuple[np.ndarray, np.ndarray]
 """Eigenvalues and eigenvectors."""
-
-
-def planted(k: int, each: int, spread: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    labels = np.arange(k * each) % k
-    rows = np.eye(k, 3 * k)[labels] + spread * random_unit_rows(k * each, 3 * k, seed).numpy()
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32), labels
 
 
 def linked_by(found: np.ndarray, cells: int) -> Consensus:
@@ -41,7 +36,7 @@ def test_cells_hold_enough_rows(m: int, k_max: int, clusterings: int) -> None:
 
 
 def test_a_row_s_cell_is_the_nearest_of_each_base_clustering() -> None:
-    rows, _ = planted(4, 20, 0.8)
+    rows, _ = planted_directions(4, 20, 0.8)
     affinity = Consensus.fit(rows, [3, 5], 0)
     cells = affinity.cells
     assert cells.starts.tolist() == [0, 3, 8]
@@ -113,7 +108,7 @@ def test_a_cell_without_landmarks_has_no_place() -> None:
 
 
 def test_planted_clusters_are_found_and_other_rows_follow() -> None:
-    rows, labels = planted(6, 60, 0.7)
+    rows, labels = planted_directions(6, 60, 0.7)
     affinity = Consensus.fit(rows[:240], [8, 10, 12, 14], 0)
     values, vectors = affinity.eigenpairs(8, 0)
     clusters, centroids = cluster_rows(spectral_rows(vectors, 6), 6, 0, 5)
@@ -140,7 +135,7 @@ def test_confidence_is_the_share_of_cell_mates_in_the_cluster(
 
 
 def test_a_subset_keeps_the_cells_and_the_links_of_its_landmarks() -> None:
-    rows, _ = planted(4, 20, 0.8)
+    rows, _ = planted_directions(4, 20, 0.8)
     affinity = Consensus.fit(rows, [3, 6], 0)
     some = np.array([2, 3, 5, 7, 11, 40, 41, 79])
     subset = affinity.subset(some)
@@ -154,7 +149,7 @@ def test_a_subset_keeps_the_cells_and_the_links_of_its_landmarks() -> None:
 
 
 def test_the_same_seed_gives_the_same_cells() -> None:
-    rows, _ = planted(4, 20, 0.8)
+    rows, _ = planted_directions(4, 20, 0.8)
     one, other = (consensus.fit_cells(rows, [3, 6], 7) for _ in range(2))
     assert np.array_equal(one.centroids, other.centroids)
 

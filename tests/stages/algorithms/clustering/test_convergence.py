@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from cpp_pipe.stages.algorithms.clustering.convergence import ignoring_convergence
 
 
-def test_a_thread_that_leaves_first_does_not_let_the_other_warn() -> None:
+def test_warnings_stay_ignored_while_another_thread_needs_it() -> None:
     before, is_in, has_left = list(warnings.filters), threading.Event(), threading.Event()
     raised: list[Warning] = []
 
@@ -32,7 +32,7 @@ def test_a_thread_that_leaves_first_does_not_let_the_other_warn() -> None:
     assert warnings.filters == before
 
 
-def test_it_warns_again_afterwards() -> None:
+def test_warnings_are_raised_again_afterwards() -> None:
     with ignoring_convergence():
         warnings.warn("fewer clusters", ConvergenceWarning, stacklevel=1)
     with pytest.warns(ConvergenceWarning):

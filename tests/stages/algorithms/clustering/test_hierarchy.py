@@ -198,7 +198,7 @@ def test_one_leaf_is_the_only_level() -> None:
     assert cut(*sides(found), 1).tolist() == [0]
 
 
-def test_pieces_of_planted_planes_are_merged_and_the_planes_have_the_shortest_code() -> None:
+def test_pieces_of_planted_planes_are_merged_into_the_planes() -> None:
     moments, group = planted()
     found = build_hierarchy(moments, eps_sq=EPS_SQ, total=100 * int(moments.counts.sum()))
     assert hierarchy.shortest_level(found) == 6

@@ -11,20 +11,9 @@ from cpp_pipe.stages.algorithms.clustering.k_choice import CLEAR, KChoice, bic, 
 from cpp_pipe.stages.algorithms.clustering.landmarks import clustering_rows
 from cpp_pipe.stages.select_k import SelectK
 
-from .test_code_lengths import GROUPS, landmarks_of, planted
+from .planted import GROUPS, blobs, landmarks_of, subspaces_in_turn
 
 EPS_SQ = 0.1
-
-
-def blobs(groups: int, each: int, d: int, spread: float, seed: int = 0) -> np.ndarray:
-    """Unit rows around k random directions in turn."""
-    generator = np.random.default_rng(seed)
-    centres = generator.standard_normal((groups, d)) / d**0.5
-    x = (
-        np.tile(centres, (each, 1))
-        + spread * generator.standard_normal((groups * each, d)) / d**0.5
-    )
-    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
 
 
 def choice(x: np.ndarray, k_max: int, **how: object) -> KChoice:
@@ -63,7 +52,7 @@ def test_of_equal_rows_bic_takes_the_fewest() -> None:
 
 
 def test_the_code_decides_if_clusters_shorten_it_much() -> None:
-    found = choice(planted(), 16)
+    found = choice(subspaces_in_turn(), 16)
     assert (found.rule, found.k, found.verdict.chosen) == ("code", GROUPS, GROUPS)
     assert found.saved > CLEAR
     assert found.saved == saved(min(found.lengths), found.one_cluster)
@@ -99,7 +88,7 @@ def test_an_explicit_rule_decides() -> None:
     rows = blobs(20, 15, 64, 1.0)
     by_code = choice(rows, 40, rule="code")
     assert (by_code.rule, by_code.k) == ("code", by_code.verdict.chosen)
-    assert choice(planted(), 16, rule="bic").rule == "bic"
+    assert choice(subspaces_in_turn(), 16, rule="bic").rule == "bic"
 
 
 def test_bic_uses_the_given_grid() -> None:
@@ -128,7 +117,7 @@ def test_the_span_reaches_from_k_to_the_second_opinion() -> None:
 
 
 def test_a_clear_code_needs_no_second_opinion() -> None:
-    found = choice(planted(), 16, second_opinion=True)
+    found = choice(subspaces_in_turn(), 16, second_opinion=True)
     assert found.saved > CLEAR
     assert (found.communities, found.bic, found.span) == (None, None, (GROUPS, GROUPS))
 
@@ -139,5 +128,5 @@ def test_bic_is_reported_even_if_it_does_not_decide() -> None:
     assert choice(blobs(20, 15, 64, 1.0), 40, rule="code").bic is None
 
 
-def test_the_default_of_the_stage_is_this_one() -> None:
+def test_the_stage_uses_this_threshold_by_default() -> None:
     assert SelectK().clear == CLEAR

@@ -22,8 +22,7 @@ from cpp_pipe.stages.algorithms.metrics import accuracy
 from cpp_pipe.store.errors import ConfigError
 
 from ....strategies import random_rows, seeds
-from .test_memberships import planted_subspaces, unit
-from .test_spectral import planted
+from .planted import planted_directions, planted_subspaces, unit
 
 KINDS: list[AffinityName] = ["consensus", "membership"]
 each_kind = pytest.mark.parametrize("kind", KINDS)
@@ -39,7 +38,7 @@ def assign(landmarks: Landmarks, partition: Partition, z: np.ndarray) -> np.ndar
     return clusters
 
 
-def own(partition: Partition) -> np.ndarray:
+def clusters_of_landmarks(partition: Partition) -> np.ndarray:
     """The clusters of the landmarks."""
     return partition.group[partition.pieces]
 
@@ -50,16 +49,16 @@ def own(partition: Partition) -> np.ndarray:
 @each_kind
 @pytest.mark.parametrize("k", [1, 2, 5, 6, 12])
 def test_an_assigner_gives_landmarks_their_own_clusters(kind: AffinityName, k: int) -> None:
-    z, _ = planted(6, 40, 0.7)
+    z, _ = planted_directions(6, 40, 0.7)
     landmarks = fit(z, kind)
     partition = landmarks.partition(k)
     assert partition.k == k
-    assert np.array_equal(assign(landmarks, partition, z), own(partition))
+    assert np.array_equal(assign(landmarks, partition, z), clusters_of_landmarks(partition))
 
 
 @each_kind
 def test_planted_clusters_are_found_and_other_rows_follow(kind: AffinityName) -> None:
-    z, labels = planted(6, 80, 0.7)
+    z, labels = planted_directions(6, 80, 0.7)
     landmarks = fit(z[:240], kind)
     partition = landmarks.partition(6)
     assert accuracy(labels, assign(landmarks, partition, z)) == 1
@@ -67,7 +66,7 @@ def test_planted_clusters_are_found_and_other_rows_follow(kind: AffinityName) ->
 
 @each_kind
 def test_rows_are_placed_among_the_eigenvectors_up_to_their_length(kind: AffinityName) -> None:
-    z, _ = planted(6, 40, 0.7)
+    z, _ = planted_directions(6, 40, 0.7)
     landmarks = fit(z, kind)
     placed = landmarks.place(clustering_rows(z, z), 6)
     assert placed.dtype == np.float32
@@ -96,8 +95,8 @@ def test_every_row_gets_a_cluster_and_a_confidence(
 
 
 @each_kind
-def test_several_partitions_at_once_equal_each_alone(kind: AffinityName) -> None:
-    z, _ = planted(6, 40, 0.9)
+def test_several_partitions_at_once_equal_each_on_its_own(kind: AffinityName) -> None:
+    z, _ = planted_directions(6, 40, 0.9)
     landmarks, points = fit(z[:120], kind), clustering_rows(z, z)
     partitions = [landmarks.partition(k) for k in (9, 1, 6, 2)]
     together = Assigner(landmarks, partitions).assign(points)
@@ -112,7 +111,7 @@ def test_several_partitions_at_once_equal_each_alone(kind: AffinityName) -> None
 def test_the_size_of_a_chunk_changes_no_label(
     monkeypatch: pytest.MonkeyPatch, kind: AffinityName, rows: int
 ) -> None:
-    z, _ = planted(6, 40, 0.9)
+    z, _ = planted_directions(6, 40, 0.9)
     landmarks, points = fit(z[:120], kind), clustering_rows(z, z)
     assigner = Assigner(landmarks, [landmarks.partition(6), landmarks.partition(11)])
     whole, places = assigner.assign(points), landmarks.place(points, 6)
@@ -129,7 +128,7 @@ def test_the_size_of_a_chunk_changes_no_label(
 
 @each_kind
 def test_empty_input_is_no_error(kind: AffinityName) -> None:
-    z, _ = planted(3, 20, 0.5)
+    z, _ = planted_directions(3, 20, 0.5)
     landmarks = fit(z, kind)
     partitions = [landmarks.partition(3), landmarks.partition(5)]
     for clusters, confidence in Assigner(landmarks, partitions).assign(
@@ -141,7 +140,7 @@ def test_empty_input_is_no_error(kind: AffinityName) -> None:
 
 @each_kind
 def test_more_clusters_than_eigenvectors_are_refused(kind: AffinityName) -> None:
-    landmarks = fit(planted(3, 20, 0.5)[0], kind, k_max=5)
+    landmarks = fit(planted_directions(3, 20, 0.5)[0], kind, k_max=5)
     message = r"k must be at most 5, .* got 6: raise spectrum\.k_max, up to its 60"
     with pytest.raises(ConfigError, match=message):
         landmarks.cluster(6)
@@ -154,23 +153,25 @@ def test_more_clusters_than_eigenvectors_are_refused(kind: AffinityName) -> None
 
 @each_kind
 def test_the_same_seed_gives_the_same_clusters(kind: AffinityName) -> None:
-    z, _ = planted(6, 40, 0.9)
+    z, _ = planted_directions(6, 40, 0.9)
     one, other = fit(z, kind), fit(z, kind)
     assert np.array_equal(one.vectors, other.vectors)
     for k in (2, 6, 9):
-        assert np.array_equal(own(one.partition(k)), own(other.partition(k)))
+        assert np.array_equal(
+            clusters_of_landmarks(one.partition(k)), clusters_of_landmarks(other.partition(k))
+        )
 
 
 @each_kind
 def test_resampled_landmarks_have_their_own_eigenpairs(kind: AffinityName) -> None:
-    z, labels = planted(6, 40, 0.7)
+    z, labels = planted_directions(6, 40, 0.7)
     some = np.arange(0, 240, 7)
     resampled = fit(z, kind).resample(some, 3)
     assert np.array_equal(resampled.z, z[some])
     assert len(resampled.values) == 12 and resampled.vectors.shape == (35, 12)
     assert resampled.seed == 3
     partition = resampled.partition(6)
-    assert accuracy(labels[some], own(partition)) == 1
+    assert accuracy(labels[some], clusters_of_landmarks(partition)) == 1
     assert accuracy(labels, assign(resampled, partition, z)) > 0.95
     few = fit(z, kind).resample(some[:4], 3)
     assert len(few.values) == 4
@@ -182,19 +183,21 @@ def test_a_group_much_larger_than_others_is_one_cluster_for_every_row() -> None:
     landmarks = fit(z, "consensus", k_max=20)
     partition = landmarks.partition(20)
     assert partition.k == 20
-    assert sorted(set(own(partition).tolist())) == list(range(20))
-    assert accuracy(labels, own(partition)) == 1
+    assert sorted(set(clusters_of_landmarks(partition).tolist())) == list(range(20))
+    assert accuracy(labels, clusters_of_landmarks(partition)) == 1
     assert accuracy(labels, assign(landmarks, partition, z)) == 1
 
 
 def test_pieces_of_one_cluster_are_one_cluster_for_every_row() -> None:
-    z, labels = planted(6, 40, 0.7)
+    z, labels = planted_directions(6, 40, 0.7)
     landmarks = fit(z, "consensus")
     whole = landmarks.partition(6)
     halves = np.concatenate([whole.centroids, whole.centroids + np.float32(0.01)])
     pieces = nearest(landmarks.points, halves)
     cut = Partition(pieces, halves, np.arange(12) % 6, whole.sharpness)
-    assert cut.k == 6 and accuracy(labels, own(cut)) == accuracy(labels, own(whole))
+    assert cut.k == 6 and accuracy(labels, clusters_of_landmarks(cut)) == accuracy(
+        labels, clusters_of_landmarks(whole)
+    )
     ((one, sure), (other, as_sure)) = Assigner(landmarks, [whole, cut]).assign(landmarks.points)
     assert np.array_equal(one, other)
     np.testing.assert_allclose(sure, as_sure, atol=0.05)
@@ -205,9 +208,7 @@ def test_pieces_of_one_cluster_are_one_cluster_for_every_row() -> None:
 
 @pytest.mark.parametrize("kind", [*KINDS, "auto"])
 @pytest.mark.parametrize("m", [2, 3, 7])
-def test_fewer_rows_than_eigenvectors_serve_as_many_clusters_as_rows(
-    kind: AffinityName, m: int
-) -> None:
+def test_fewer_rows_than_eigenvectors_give_at_most_k_clusters(kind: AffinityName, m: int) -> None:
     z = random_rows(m, 8, 0)
     landmarks = fit(z, kind, k_max=30)
     assert len(landmarks.values) == m
@@ -216,19 +217,16 @@ def test_fewer_rows_than_eigenvectors_serve_as_many_clusters_as_rows(
         assert set(clusters.tolist()) <= set(range(k))
 
 
-@each_kind
-def test_every_row_can_be_its_own_cluster(kind: AffinityName) -> None:
+def test_every_row_can_be_its_own_cluster() -> None:
     # Orthogonal rows are maximally dissimilar.
     z = np.eye(12, dtype=np.float32)
-    landmarks = fit(z, kind, k_max=12)
-    partition = landmarks.partition(12)
-    assert partition.k == len(set(own(partition).tolist()))
-    if kind == "membership":
-        assert sorted(assign(landmarks, partition, z).tolist()) == list(range(12))
+    landmarks = fit(z, "membership", k_max=12)
+    clusters = assign(landmarks, landmarks.partition(12), z)
+    assert sorted(clusters.tolist()) == list(range(12))
 
 
 def test_a_single_far_row_is_a_cluster_with_no_confidence() -> None:
-    z, labels = planted(3, 40, 0.5)
+    z, labels = planted_directions(3, 40, 0.5)
     z = np.concatenate([z, np.eye(9, dtype=np.float32)[8:]])
     labels = np.append(labels, 3)
     landmarks = fit(z, "membership")
@@ -248,7 +246,7 @@ def test_equal_rows_are_one_cluster_for_any_k(kind: AffinityName, k: int) -> Non
     partition = landmarks.partition(k)
     clusters = assign(landmarks, partition, z)
     assert set(clusters.tolist()) == {0}
-    assert np.array_equal(own(partition), clusters)
+    assert np.array_equal(clusters_of_landmarks(partition), clusters)
     assert partition.k == 1
 
 
@@ -260,7 +258,7 @@ def test_landmarks_that_are_equal_are_in_one_cluster(kind: AffinityName, k: int)
     z = random_rows(5, 16, 0)[which]
     landmarks = fit(z, kind)
     partition = landmarks.partition(k)
-    clusters = own(partition)
+    clusters = clusters_of_landmarks(partition)
     assert len(set(zip(which.tolist(), clusters.tolist(), strict=True))) == 5
     assert np.array_equal(assign(landmarks, partition, z), clusters)
 
@@ -273,7 +271,7 @@ def test_auto_takes_the_membership_for_a_union_of_subspaces() -> None:
     landmarks = fit(z, "auto", k_max=40)
     assert isinstance(landmarks.affinity, Memberships)
     partition = landmarks.partition(20)
-    assert accuracy(labels, own(partition)) == 1
+    assert accuracy(labels, clusters_of_landmarks(partition)) == 1
     assert accuracy(labels, assign(landmarks, partition, z)) == 1
 
 
@@ -286,14 +284,14 @@ def test_auto_takes_the_consensus_for_blobs() -> None:
     z = unit(centres[labels] + 0.3 / 4 * generator.standard_normal((2000, 16)))
     landmarks = fit(z, "auto", k_max=40)
     assert isinstance(landmarks.affinity, Consensus)
-    assert accuracy(labels, own(landmarks.partition(20))) == 1
+    assert accuracy(labels, clusters_of_landmarks(landmarks.partition(20))) == 1
 
 
 # How many eigenvectors.
 
 
 @given(st.integers(1, 10**7), st.integers(1, 50_000))
-def test_usually_there_are_no_more_eigenvectors_than_landmarks(rows: int, landmarks: int) -> None:
+def test_the_usual_k_max_follows_the_rows_and_the_landmarks(rows: int, landmarks: int) -> None:
     k_max = usual_k_max(rows, landmarks)
     assert 1 <= k_max <= min(rows, landmarks)
     assert k_max >= min(rows, landmarks, LEAST)

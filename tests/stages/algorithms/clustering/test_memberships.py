@@ -11,25 +11,10 @@ from cpp_pipe.stages.algorithms.metrics import accuracy
 from cpp_pipe.stages.algorithms.sinkhorn import membership
 
 from ....strategies import random_rows, seeds
+from .planted import planted_subspaces, unit
 
 FIT = 1e-4
 """How far the potentials leave row sums from one, at most."""
-
-
-def unit(x: np.ndarray) -> np.ndarray:
-    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
-
-
-def planted_subspaces(
-    k: int, dimension: int, q: int, each: int, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Unit rows, uniform in each of k random subspaces, and the subspace of each row."""
-    generator = np.random.default_rng(seed)
-    rows = []
-    for _ in range(k):
-        basis = np.linalg.qr(generator.standard_normal((q, dimension)))[0]
-        rows.append(generator.standard_normal((each, dimension)) @ basis.T)
-    return unit(np.concatenate(rows)), np.repeat(np.arange(k), each)
 
 
 def fit(points: np.ndarray, eta: float = 0.1) -> Memberships:
@@ -201,9 +186,7 @@ def test_confidence_is_a_share_whatever_the_clusters(m: int, k: int, seed: int) 
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(4, 25), seeds)
-def test_confidence_compares_mean_links_and_a_link_to_itself_does_not_count(
-    m: int, seed: int
-) -> None:
+def test_confidence_compares_mean_links_to_other_landmarks(m: int, seed: int) -> None:
     affinity = fit(random_rows(m, 4, seed))
     labels = np.arange(m) % 3
     sharing = affinity.sharing(labels, 3)

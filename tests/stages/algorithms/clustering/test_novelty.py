@@ -17,7 +17,7 @@ def groups(n: int, seed: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("n", [300, 3 * KNOWN])
-def test_what_was_fitted_is_not_novel(n: int) -> None:
+def test_fitted_rows_are_not_novel(n: int) -> None:
     x = groups(n, 0)
     found = novelty(x, fit_known(x, 0))
     assert found.dtype == np.float32 and found.shape == (n,)
@@ -72,7 +72,7 @@ def test_novelty_ignores_order_and_rotation(n: int, seed: int) -> None:
     np.testing.assert_allclose(novelty(rows[::-1], known), found[::-1], atol=tolerance)
 
 
-def test_equal_rows_are_not_novel_and_others_are_not_less_so() -> None:
+def test_equal_rows_are_not_novel_and_others_are_at_least_as_novel() -> None:
     x = np.repeat(random_unit_rows(1, 6, 0).float().numpy(), 500, axis=0)
     known = fit_known(x, 0)
     found = novelty(x, known)

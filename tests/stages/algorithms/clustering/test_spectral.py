@@ -19,14 +19,7 @@ from cpp_pipe.stages.algorithms.sinkhorn import membership
 from cpp_pipe.store.errors import NumericError
 
 from ....strategies import random_unit_rows, seeds
-
-
-def planted(k: int, each: int, spread: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Unit rows around k orthogonal directions in turn, and the direction of each row."""
-    labels = np.arange(k * each) % k
-    centres = np.eye(k, 3 * k)[labels]
-    z = centres + spread * random_unit_rows(k * each, 3 * k, seed).numpy()
-    return (z / np.linalg.norm(z, axis=1, keepdims=True)).astype(np.float32), labels
+from .planted import planted_directions
 
 
 def random_affinity(m: int, seed: int, share: float) -> np.ndarray:
@@ -64,7 +57,7 @@ def test_eigenpairs_are_the_leading_ones_for_any_components(
 def test_the_iterative_solver_agrees_with_the_dense_one(
     monkeypatch: pytest.MonkeyPatch, make: Callable[[np.ndarray], spectral.AffinityMatrix]
 ) -> None:
-    z, _ = planted(5, 30, 0.8)
+    z, _ = planted_directions(5, 30, 0.8)
     dense = (z @ z.T).clip(0).astype(float) ** 4
     graph = make((dense + dense.T) / 2)
     values, vectors = leading_eigenpairs(graph, 12, 0)
@@ -107,7 +100,7 @@ def test_a_non_finite_affinity_is_refused() -> None:
 
 
 def test_planted_clusters_are_found_from_memberships() -> None:
-    c, labels = planted(5, 40, 0.5)
+    c, labels = planted_directions(5, 40, 0.5)
     pi = membership(torch.from_numpy(np.abs(c @ c.T)), eta=0.1).numpy()
     _, vectors = leading_eigenpairs(pi, 5, 0)
     found, _ = cluster_rows(spectral_rows(vectors, 5), 5, 0, 5)

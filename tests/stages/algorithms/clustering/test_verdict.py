@@ -40,7 +40,7 @@ def test_neighbours_of_a_flat_minimum_are_as_good() -> None:
     assert min(verdict.votes[1:4]) > 0
 
 
-def test_what_all_curves_share_does_not_make_a_k_as_good() -> None:
+def test_a_shift_that_all_curves_share_makes_no_k_as_good() -> None:
     # Shifting a whole curve changes no difference.
     shift = np.array([[-30.0], [0.0], [30.0], [60.0]])
     verdict = judge(GRID, SHARP, np.array(SHARP) + shift + shaken([0.0] * 5, 0.1, 4))

@@ -11,7 +11,7 @@ from cpp_pipe.stages.algorithms.duplicates.near_duplicates import NONE
 from cpp_pipe.stages.algorithms.duplicates.registration import SIDE, Registration
 
 from ....strategies import random_unit_rows
-from .test_registration import crop, grey, photograph
+from .photographs import crop, grey, photograph
 
 ORIGINALS = 120
 COPIES = {

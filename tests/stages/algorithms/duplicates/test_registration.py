@@ -1,30 +1,13 @@
-"""Copies of one image are told from others by their small grey images."""
+"""Copies of one image are distinguished from other images by small grey images."""
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image
 
 from cpp_pipe.stages.algorithms.duplicates.proposals import propose
 from cpp_pipe.stages.algorithms.duplicates.registration import SIDE, Registration
 
-
-def photograph(seed: int) -> Image.Image:
-    """Smooth shapes with fine detail, 240 x 180."""
-    generator = np.random.default_rng(seed)
-    small = Image.fromarray(generator.integers(0, 256, (9, 12), dtype=np.uint8))
-    large = np.asarray(small.resize((240, 180), Image.Resampling.BICUBIC), np.float32)
-    noise = generator.normal(0, 12, large.shape)
-    return Image.fromarray(np.clip(large + noise, 0, 255).astype(np.uint8))
-
-
-def grey(image: Image.Image) -> np.ndarray:
-    return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.LANCZOS), np.uint8).ravel()
-
-
-def crop(image: Image.Image, kept: float, x: float, y: float) -> Image.Image:
-    width, height = image.width * kept, image.height * kept
-    left, top = x * (image.width - width), y * (image.height - height)
-    return image.crop((round(left), round(top), round(left + width), round(top + height)))
+from .photographs import COPIES, crop, grey, photograph
 
 
 def correlation(first: Image.Image, second: Image.Image) -> float:
@@ -36,17 +19,6 @@ def correlation(first: Image.Image, second: Image.Image) -> float:
     return there
 
 
-COPIES = {
-    "itself": lambda image: image,
-    "half the size": lambda image: image.resize((120, 90), Image.Resampling.LANCZOS),
-    "mirrored": ImageOps.mirror,
-    "brighter": lambda image: image.point(lambda value: min(255, value * 0.8 + 40)),
-    "cropped by 5 %": lambda image: crop(image, 0.95, 0.3, 0.9),
-    "cropped by 5 % at a corner": lambda image: crop(image, 0.95, 0, 1),
-    "cropped and mirrored": lambda image: ImageOps.mirror(crop(image, 0.95, 1, 0.2)),
-}
-
-
 @pytest.mark.parametrize("copy", COPIES.values(), ids=COPIES.keys())
 @pytest.mark.parametrize("seed", range(3))
 def test_a_copy_correlates(copy, seed):
@@ -55,7 +27,7 @@ def test_a_copy_correlates(copy, seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_another_photograph_and_a_flat_image_do_not(seed):
+def test_another_photograph_and_a_flat_image_do_not_correlate(seed):
     image = photograph(seed)
     assert correlation(image, photograph(seed + 50)) < 0.9
     assert correlation(image, Image.new("L", (240, 180), 90)) == 0
@@ -86,7 +58,7 @@ def test_a_turned_image_correlates_when_it_is_turned_back(quarters):
         assert registration.correlations(0, np.array([1]))[0] < 0.9
 
 
-def test_crops_are_tried_only_where_whole_images_do_not_reach_what_is_enough():
+def test_crops_are_tried_only_if_whole_images_do_not_correlate_enough():
     images = np.stack([grey(photograph(0)), grey(crop(photograph(0), 0.98, 0, 0))])
     registration, other = Registration(images), np.array([1])
     best = registration.correlations(0, other)[0]

@@ -1,4 +1,4 @@
-"""Products in bf16 on a processor that has them: what changes, how little, and what does not."""
+"""Products in bf16 on a processor that has them: how little embeddings change."""
 
 import open_clip
 import pytest
@@ -16,6 +16,8 @@ from cpp_pipe.stages.encoding.precision_notes import least_cosine, require_bf16
 from cpp_pipe.stages.sources.images.pixels import decode
 from cpp_pipe.stages.sources.tar.shards import open_tar
 from cpp_pipe.store import ConfigError
+
+from ...small_models import mobile_clip
 
 needs_bf16 = pytest.mark.skipif(not bf16_of_processor(), reason="the processor lacks bf16")
 
@@ -46,9 +48,9 @@ def pixels() -> torch.Tensor:
     return torch.randn(5, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
 
-def cosines(some: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+def cosines(rows: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     """The cosine of each row to the same row of others."""
-    return torch.nn.functional.cosine_similarity(some.double(), others.double())
+    return torch.nn.functional.cosine_similarity(rows.double(), others.double())
 
 
 @needs_bf16
@@ -76,14 +78,14 @@ def test_the_weights_and_their_digest_stay_as_they_were():
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vit_relpos_small_patch16_224"])
-def test_another_network_is_left_alone(name, pixels):
+def test_other_networks_are_left_alone(name, pixels):
     tower = timm.create_model(name, num_classes=0).eval() if "res" in name else towers()[name]
     assert not multiply_in_bf16(tower)
     assert not any("forward" in module.__dict__ for module in tower.modules())
 
 
 @needs_bf16
-def test_attention_to_other_rows_or_with_a_mask_is_computed_as_before(pixels):
+def test_attention_to_other_rows_or_with_a_mask_stays_exact(pixels):
     attention = torch.nn.MultiheadAttention(32, 2, batch_first=True).eval()
     rows, others = torch.randn(2, 5, 32), torch.randn(2, 7, 32)
     mask = torch.triu(torch.full((5, 5), float("-inf")), diagonal=1)
@@ -100,12 +102,8 @@ def test_attention_to_other_rows_or_with_a_mask_is_computed_as_before(pixels):
 
 
 @needs_bf16
-def test_photographs_embedded_with_a_real_network_say_how_far_they_are_from_float32(shared):
-    folder = shared / "models" / "mnv2-clip"
-    mobile = {
-        "weights": folder / "mnv2-clip.safetensors",
-        "model_config": folder / "mnv2-clip.json",
-    }
+def test_the_least_cosine_to_float32_is_measured_on_photographs(shared):
+    mobile = mobile_clip(shared)
     encoder = load_encoder("mnv2-clip", "x", files=mobile, device="cpu", precision="bf16")
     assert not encoder.multiplies_in_bf16  # a network of convolutions: autocast
     with open_tar(shared / "data" / "caltech101" / "00000.tar", None) as shard:

@@ -1,4 +1,4 @@
-"""Costs of open_clip's models: the table is what PyTorch counts, and advice can be followed."""
+"""Costs of open_clip's models: the table agrees with PyTorch, and advised models exist."""
 
 import open_clip
 import pytest
@@ -9,7 +9,7 @@ from cpp_pipe.stages.encoding.models.costs import GFLOPS, cheaper_model
 
 
 @pytest.mark.parametrize("model", sorted(GFLOPS))
-def test_the_table_holds_what_pytorch_counts(model):
+def test_the_table_agrees_with_pytorchs_flop_counter(model):
     with torch.device("meta"):
         network = open_clip.create_model(model, pretrained=None, device="meta")
         size = network.visual.image_size
@@ -21,7 +21,7 @@ def test_the_table_holds_what_pytorch_counts(model):
 
 
 @pytest.mark.parametrize("model", sorted(GFLOPS))
-def test_a_model_that_is_advised_exists_and_costs_about_a_tenth(model):
+def test_an_advised_model_exists_and_costs_about_a_tenth(model):
     cheaper = cheaper_model(model)
     if cheaper is None:
         assert model == "ViT-B-32"
@@ -31,6 +31,9 @@ def test_a_model_that_is_advised_exists_and_costs_about_a_tenth(model):
     assert GFLOPS[cheaper.model] / GFLOPS[model] == cheaper.share
 
 
-def test_nothing_is_advised_for_an_unknown_model_and_an_ending_changes_no_cost():
+def test_nothing_is_advised_for_an_unknown_model():
     assert cheaper_model("digits-clip") is None
+
+
+def test_the_suffix_of_a_model_changes_no_cost():
     assert cheaper_model("ViT-L-14-quickgelu") == cheaper_model("ViT-L-14")

@@ -1,4 +1,4 @@
-"""Deferred packages: a fraction of the modules, and the same vectors and packages as ever."""
+"""Deferred packages: fewer modules are loaded, and vectors and packages stay the same."""
 
 import json
 import subprocess
@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cpp_pipe.configs import __file__ as configs
 from cpp_pipe.stages.encoding.models.deferred_packages import defer_packages
 
-from .test_timm_model import write_weights
+from ...small_models import DIGITS_CLIP, mobile_clip, write_timm_weights
 
 LOAD = """
 import json, sys
@@ -37,7 +36,7 @@ DEFER = (
 
 
 def load(model: str, files: dict[str, Path], before: str, after: str = "") -> list:
-    """What a new process finds: rows, a text, the identity, and its modules."""
+    """Values of a new process: rows, a text, the identity, heavy modules, their number in all."""
     named = json.dumps({name: str(path) for name, path in files.items()})
     code = LOAD.format(model=model, files=named, before=before, after=after)
     command = [sys.executable, "-W", "error", "-c", code]
@@ -48,15 +47,11 @@ def load(model: str, files: dict[str, Path], before: str, after: str = "") -> li
 
 def models(folder: Path, shared: Path) -> dict[str, dict[str, Path]]:
     """Files of a plain CLIP, of one with a tower of timm, and of a model of timm."""
-    mobile = shared / "models" / "mnv2-clip" / "mnv2-clip"
-    digits = Path(configs).parent / "digits-clip"
     return {
-        name: {
-            "weights": path.with_suffix(".safetensors"),
-            "model_config": path.with_suffix(".json"),
-        }
-        for name, path in (("digits-clip", digits), ("mnv2-clip", mobile))
-    } | {"timm/resnet10t": {"weights": write_weights(folder, "resnet10t")}}
+        "digits-clip": DIGITS_CLIP,
+        "mnv2-clip": mobile_clip(shared),
+        "timm/resnet10t": {"weights": write_timm_weights(folder, "resnet10t")},
+    }
 
 
 @pytest.mark.parametrize("model", ["digits-clip", "mnv2-clip", "timm/resnet10t"])
@@ -88,7 +83,7 @@ assert nms(torch.tensor([[0.0, 0, 1, 1], [0, 0, 1, 1]]), torch.ones(2), 0.5).tol
 """
 
 
-def test_what_was_deferred_is_there_when_it_is_asked_for(tmp_path, shared):
+def test_deferred_packages_load_when_they_are_used(tmp_path, shared):
     load("digits-clip", models(tmp_path, shared)["digits-clip"], DEFER, AFTER)
 
 

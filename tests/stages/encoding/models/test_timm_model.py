@@ -16,17 +16,10 @@ from cpp_pipe.stages.encoding.encoder import Encoder, load_encoder
 from cpp_pipe.stages.encoding.models.preprocessing import Bounded, ToBytes
 from cpp_pipe.store import ConfigError
 
+from ...small_models import write_timm_weights
+
 SMALL = ("resnet10t", "vit_tiny_patch16_224", "convnext_atto", "mobilenetv3_small_050")
 """Models of several families."""
-
-
-def write_weights(folder: Path, name: str, classes: int | None = None) -> Path:
-    """Random weights of a model, as timm saves them."""
-    torch.manual_seed(0)
-    network = timm.create_model(name, num_classes=classes)
-    path = folder / f"{name}-{classes}.safetensors"
-    save_file({key: value.contiguous() for key, value in network.state_dict().items()}, path)
-    return path
 
 
 def load(name: str, weights: Path) -> Encoder:
@@ -43,8 +36,8 @@ def images(count: int = 3) -> list[Image.Image]:
     ]
 
 
-def plainly(name: str, weights: Path) -> np.ndarray:
-    """What timm itself makes of the images, with its own preprocessing: unit rows."""
+def rows_of_timm(name: str, weights: Path) -> np.ndarray:
+    """The unit rows that timm itself gives the images, with its own preprocessing."""
     overlay = {"file": str(weights)}
     network = timm.create_model(
         name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=0
@@ -58,18 +51,18 @@ def plainly(name: str, weights: Path) -> np.ndarray:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_embeddings_are_those_of_timm_with_its_own_preprocessing(tmp_path, name):
-    weights = write_weights(tmp_path, name)
+    weights = write_timm_weights(tmp_path, name)
     encoder = load(name, weights)
     assert isinstance(encoder.preprocess, Bounded)
     assert isinstance(encoder.preprocess.steps, ToBytes)
     found = encoder.images(torch.stack([encoder.preprocess(image) for image in images()]))
-    expected = plainly(name, weights)
+    expected = rows_of_timm(name, weights)
     assert found.shape == (3, encoder.size) == expected.shape
     assert np.abs(found - expected).max() < 2e-6
 
 
 def test_the_preprocessing_of_a_model_is_in_its_identity(tmp_path):
-    encoder = load("vit_tiny_patch16_224", write_weights(tmp_path, "vit_tiny_patch16_224"))
+    encoder = load("vit_tiny_patch16_224", write_timm_weights(tmp_path, "vit_tiny_patch16_224"))
     settings = encoder.identity["preprocess"]
     assert settings["size"] == [224, 224]
     assert settings["mean"] == [0.5, 0.5, 0.5]
@@ -79,7 +72,7 @@ def test_the_preprocessing_of_a_model_is_in_its_identity(tmp_path):
 
 @pytest.mark.parametrize("classes", [0, 7, None], ids=["none", "seven", "as many as ImageNet"])
 def test_weights_with_and_without_a_classifier_give_the_same_embeddings(tmp_path, classes):
-    whole = load("resnet10t", write_weights(tmp_path, "resnet10t"))
+    whole = load("resnet10t", write_timm_weights(tmp_path, "resnet10t"))
     pixels = torch.stack([whole.preprocess(image) for image in images()])
     # Without a classifier its random numbers are not drawn, so take those of the whole model.
     state = dict(whole.model.network.state_dict())
@@ -92,7 +85,7 @@ def test_weights_with_and_without_a_classifier_give_the_same_embeddings(tmp_path
 
 
 def test_weights_that_lack_a_layer_are_refused(tmp_path):
-    path = write_weights(tmp_path, "resnet10t", 0)
+    path = write_timm_weights(tmp_path, "resnet10t", 0)
     state = timm.create_model("resnet10t", num_classes=0).state_dict()
     del state["layer1.0.conv1.weight"]
     save_file(state, path)
@@ -100,14 +93,14 @@ def test_weights_that_lack_a_layer_are_refused(tmp_path):
         load("resnet10t", path)
 
 
-def test_a_name_that_timm_lacks_comes_with_similar_ones():
+def test_the_error_for_an_unknown_model_names_similar_ones():
     with pytest.raises(ConfigError, match=r"timm has no model 'timm/resnet10x'.*timm/resnet10t"):
         load_encoder("timm/resnet10x", "timm", files={}, device="cpu")
     with pytest.raises(ConfigError, match="timm/resnet10t has no weights 'best' in timm; its tags"):
         load_encoder("timm/resnet10t.best", "timm", files={}, device="cpu")
 
 
-def test_weights_that_cannot_be_downloaded_name_the_way_out(monkeypatch):
+def test_the_error_for_a_failed_download_says_how_to_give_a_file(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(
         ConfigError, match=r"timm/resnet10t cannot be downloaded .*--pretrained FILE"
@@ -116,13 +109,13 @@ def test_weights_that_cannot_be_downloaded_name_the_way_out(monkeypatch):
 
 
 def test_a_model_without_texts_says_so(tmp_path):
-    encoder = load("resnet10t", write_weights(tmp_path, "resnet10t"))
+    encoder = load("resnet10t", write_timm_weights(tmp_path, "resnet10t"))
     for ask in (encoder.texts, encoder.cut_texts):
         with pytest.raises(ConfigError, match="timm/resnet10t embeds images and no texts: embed"):
             ask(["a dog"])
 
 
-def test_a_model_config_is_of_no_use(tmp_path):
+def test_a_model_config_is_refused(tmp_path):
     files = {"model_config": tmp_path / "x.json"}
     with pytest.raises(ConfigError, match="--model-config describes models of open_clip"):
         load_encoder("timm/resnet10t", "timm", files=files, device="cpu")

@@ -1,4 +1,4 @@
-"""Texts, rows and labels: what is cut, empty or missing is said or refused, never passed over."""
+"""Cut, empty or missing texts, rows and labels are reported or refused, never ignored."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def store(tmp_path_factory) -> Path:
     return folder / "store"
 
 
-def test_a_text_that_is_cut_is_said_by_the_command_and_in_python(store, caplog):
+def test_a_cut_text_is_reported_by_the_command_and_in_python(store, caplog):
     done = succeed(store, "search", "--text", LONG, "-n", "1")
     assert done.err.count(IS_CUT) == 1 and "'seven seven" in done.err
     assert IS_CUT not in succeed(store, "search", "--text", "seven " * 10, "-n", "1").err
@@ -47,7 +47,7 @@ def test_a_text_of_exactly_the_length_that_is_read_is_not_cut(store, words, is_c
     assert encoder.cut_texts([text, "short"]) == ([text] if is_cut else [])
 
 
-def test_long_phrases_of_a_vocabulary_are_said_once(store, tmp_path):
+def test_long_phrases_of_a_vocabulary_are_reported_once(store, tmp_path):
     words = tmp_path / "words.txt"
     words.write_text("\n".join(["seven", LONG.strip(), "eight", "nine " * 90]))
     lines: list[str] = []
@@ -73,7 +73,7 @@ def test_an_empty_text_or_key_is_refused(store, text):
 
 
 @pytest.mark.parametrize("more", [(), ("--max-skipped", "1")])
-def test_an_import_of_which_no_row_is_left_fails(tmp_path, more):
+def test_an_import_without_a_valid_row_fails(tmp_path, more):
     np.savez(tmp_path / "nan.npz", x=np.full((300, 8), np.nan, np.float32))
     line = fail(tmp_path / "store", "import", tmp_path / "nan.npz", "--model", "ViT-B-32", *more)
     assert "no row can be imported: all were skipped (not_finite (300))" in line
@@ -84,8 +84,9 @@ def test_an_import_obeys_max_skipped(tmp_path):
     rows[:3] = np.nan
     np.savez(tmp_path / "some.npz", x=rows)
     words = ["import", tmp_path / "some.npz", "--model", "ViT-B-32"]
-    assert "30.0%" in fail(tmp_path / "store", *words)
+    assert "3 of 10 samples (30.0%) were skipped" in fail(tmp_path / "store", *words)
     done = succeed(tmp_path / "store", *words, "--max-skipped", "0.3")
+    assert "1 of 1 part is there already" in done.err
     assert "seen 10 = embedded 7 + skipped 3 (not_finite 3)" in done.out
 
 
@@ -98,7 +99,7 @@ GAPS = {
 
 @pytest.mark.parametrize("kind", GAPS)
 @pytest.mark.parametrize("how", ["table", "import"])
-def test_a_gap_among_labels_is_no_class_for_eval_and_export(tmp_path, kind, how):
+def test_a_gap_in_a_label_column_is_no_class(tmp_path, kind, how):
     store = tmp_path / "store"
     if how == "table":
         cells = {"image": [png(n) for n in range(4)], "label": GAPS[kind]}
@@ -118,7 +119,7 @@ def test_a_gap_among_labels_is_no_class_for_eval_and_export(tmp_path, kind, how)
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_run_on_very_few_images_works_or_says_why_not(tmp_path, count):
+def test_run_on_very_few_images_works_or_is_refused(tmp_path, count):
     for n in range(count):
         write_image(tmp_path / "few" / f"{n}.png", n)
     words = ["run", "--images", tmp_path / "few", *DIGITS, "--vocabulary", "digits-words.txt"]

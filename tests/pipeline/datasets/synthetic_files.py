@@ -1,4 +1,4 @@
-"""Made files of data sets, in the layouts that torchvision reads: a few images of a few classes.
+"""Synthetic files of data sets in the layouts that torchvision reads: few images, few classes.
 
 Checksums are torchvision's, and made files have others: where a class of torchvision checks them,
 it is given those of the made files.
@@ -47,7 +47,7 @@ def md5(path: Path) -> str:
 
 
 def pixels(labels: np.ndarray, seed: int) -> np.ndarray:
-    """Rows of CIFAR: noise over a colour that the class decides."""
+    """Rows of CIFAR: noise over the colour of the class."""
     generator = np.random.default_rng(seed)
     colours = np.random.default_rng(7).integers(0, 200, (100, 3))
     noise = generator.integers(0, 56, (len(labels), 3, 32 * 32))
@@ -115,7 +115,7 @@ def _trust(monkeypatch: pytest.MonkeyPatch, kind: Any, folder: Path) -> None:
 
 
 def make_caltech101(root: Path, monkeypatch: pytest.MonkeyPatch) -> Expected:
-    """Two categories, and the background, which is none."""
+    """Two categories, and the background, which is not a category."""
     images = root / "caltech101" / "101_ObjectCategories"
     expected: Expected = {}
     for name, count in (("BACKGROUND_Google", 1), ("Faces", 2), ("accordion", 3)):
@@ -271,11 +271,14 @@ def make_coco(root: Path, monkeypatch: pytest.MonkeyPatch) -> Expected:
         whole = {"images": images, "annotations": records, "categories": categories}
         _json(root / "annotations" / f"instances_{split}.json", whole)
     images = [{"id": 9, "file_name": "000000000009.jpg"}]
-    said = [
+    annotations = [
         {"id": 5, "image_id": 9, "caption": "A dog."},
         {"id": 2, "image_id": 9, "caption": "Two."},
     ]
-    _json(root / "annotations" / "captions_train2017.json", {"images": images, "annotations": said})
+    _json(
+        root / "annotations" / "captions_train2017.json",
+        {"images": images, "annotations": annotations},
+    )
     return expected
 
 
@@ -334,7 +337,7 @@ WORDS = {"n01440764": ("tench", "Tinca tinca"), "n01443537": ("goldfish",)}
 
 
 def make_imagenet(root: Path, monkeypatch: pytest.MonkeyPatch) -> Expected:
-    """What torchvision makes of the archives: a folder a class, and the names of the classes."""
+    """The unpacked archives: a folder for each class, and the names of the classes."""
     expected: Expected = {}
     for split, stem in (("train", "{wnid}_1"), ("val", "ILSVRC2012_val_{wnid}")):
         for wnid, names in WORDS.items():
@@ -346,7 +349,7 @@ def make_imagenet(root: Path, monkeypatch: pytest.MonkeyPatch) -> Expected:
 
 
 def make_imagenet_archives(root: Path, monkeypatch: pytest.MonkeyPatch) -> Expected:
-    """The three archives as one downloads them: torchvision unpacks them beside themselves."""
+    """The three archives as they are downloaded; torchvision unpacks them into their folder."""
     scratch, expected = root / "scratch", {}
     synsets = np.zeros(
         3, [(name, object) for name in ("ILSVRC2012_ID", "WNID", "words", "gloss", "num_children")]

@@ -1,4 +1,4 @@
-"""Values that no flag expects, for the flags that the program itself lists."""
+"""Hostile values for the flags that the program lists."""
 
 import contextlib
 import os
@@ -84,7 +84,7 @@ def values_for(flag: click.Parameter, files: Sequence[str]) -> list[str]:
 
 
 def words_of(command: str, values: Mapping[str, Sequence[str]]) -> list[str]:
-    """A command line with values, by the names of the flags."""
+    """A command line with values for flags, by their names."""
     words, arguments = [command], []
     for flag in flags_of(command):
         for value in values.get(str(flag.name), []):
@@ -100,7 +100,7 @@ def words_of(command: str, values: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def hostile_files(folder: Path) -> list[str]:
-    """Files, folders, links and devices that are not what a flag wants."""
+    """Files, folders, links and devices that no flag can use."""
     folder.mkdir()
     made = ["/dev/full", "/dev/null", "/dev/zero", str(folder / "absent" / "deep.txt")]
     for suffix in SUFFIXES:
@@ -127,7 +127,7 @@ def hostile_files(folder: Path) -> list[str]:
 
 
 def _feed(pipe: Path) -> None:
-    """Writes a few bytes to whoever reads a pipe, as long as it exists."""
+    """Writes a few bytes to each reader of a pipe, while the pipe exists."""
 
     def write() -> None:
         # A test may take its folder away, or the right to enter it.

@@ -13,7 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 HEAD = """\
 # Settings
 
-Settings define what a run does, in a table for each stage. They come from a TOML file
+Settings define what a run does, in a table for each step. They come from a TOML file
 (`--config FILE.toml`, or `cpp-pipe run FILE.toml`), from a shipped config by its name
 (`--config reference`), and from flags: `--set train.epochs=20` changes any setting, and a flag
 such as `--epochs 20` is a short form. The run records every setting that it used. An unknown table
@@ -28,9 +28,20 @@ eta = 0.13
 k = [20, 50, 100]
 ```
 
-How the work is done (device, workers, batch size of the frozen model) is not a setting: it changes
-no result, so only flags set it. This page is generated from the program each time the site is
-built.
+A table has the name of its command, but `[data]` is read by `embed` and `eval`, `[views]` by
+`train`, and `[merge]` by `hierarchy`. Words that the tables use:
+
+- **Heads** are two small networks that refine the embeddings into **features**. They have a common
+  part, the trunk.
+- **Landmarks** are rows that stand for all. Clusters are found among them.
+- The **membership** says which rows belong together, and how strongly ([Membership by
+  Sinkhorn](method.md#membership-by-sinkhorn)); the **consensus**, how often several runs of k-means
+  put two rows together.
+- The **rate** and the **code** measure how many nats (1 nat is 1.44 bits) rows take ([Rate
+  reduction](method.md#rate-reduction)).
+
+How the work is done (device, workers, images at a time) is not a setting: it changes no result, so
+only flags set it. This page is generated from the program each time the site is built.
 """
 
 

@@ -10,14 +10,15 @@ import argparse
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 ASSETS = Path(__file__).resolve().parents[1] / "docs" / "assets"
-VIEWS: dict[str, Literal["light", "dark"]] = {"overview": "light", "map": "dark"}
-SIZE: ViewportSize = {"width": 1280, "height": 800}
+CHOSEN: Mapping[str, int] = {"overview": 0, "map": 2}
+"""For each view, the place in the list of clusters of the one that is chosen."""
+SIZE: ViewportSize = {"width": 1440, "height": 900}
 _ARGUMENTS = ["--no-sandbox", "--enable-unsafe-swiftshader"]
 
 
@@ -41,9 +42,9 @@ def main() -> None:
                 sys.exit("the server did not start: see above")
             with sync_playwright() as playwright:
                 chromium = playwright.chromium.launch(executable_path=browser, args=_ARGUMENTS)
-                for name in VIEWS:
+                for name in CHOSEN:
                     page = chromium.new_page(viewport=SIZE, reduced_motion="reduce")
-                    page.emulate_media(color_scheme=VIEWS[name])
+                    page.emulate_media(color_scheme="light")
                     page.goto(address)  # with the token, which becomes a cookie
                     show(page, address.partition("?")[0], name)
                     path = args.out / f"page-{name}.png"
@@ -54,9 +55,14 @@ def main() -> None:
 
 
 def show(page: Page, address: str, name: str) -> None:
-    """Opens a view, and waits until it is rendered."""
+    """Opens a view, chooses a cluster, and waits until both are rendered."""
     page.goto(address + ("map" if name == "map" else ""))
-    page.wait_for_selector("[data-drawn]" if name == "map" else ".card")
+    page.wait_for_selector("[data-drawn]" if name == "map" else ".wall-tile a")
+    line = page.locator(".shelf-line button").nth(CHOSEN[name])
+    cluster = line.locator(".shelf-name").inner_text()
+    line.click()
+    page.wait_for_selector(f".inspector h2:text-is('{cluster}')")
+    page.mouse.move(0, 0)
     page.wait_for_load_state("networkidle")
     page.evaluate("Promise.all([...document.images].map((img) => img.decode().catch(() => {})))")
 

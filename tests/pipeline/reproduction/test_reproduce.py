@@ -469,7 +469,7 @@ def test_each_figure_has_a_source_and_each_method_a_row(name):
 def test_reproduce_has_a_help_with_an_example():
     said = " ".join(call(None, "reproduce", "--help").out.split())
     assert "cpp-pipe reproduce cifar10 cifar100" in said
-    assert "of imagenet only those of training, train-*.tar" in said
+    assert "of imagenet only train-*.tar" in said
 
 
 def test_settings_that_follow_from_a_changed_one_follow_it():

@@ -99,9 +99,7 @@ def plan_sweep(
         raise ConfigError("nothing to vary: name values of settings, numbers of clusters or seeds")
     count = (seeds or 1) * prod(len(values) for values in named.values())
     if count > MOST_RUNS:
-        raise ConfigError(
-            f"{counted(count, 'run')} are too many, {MOST_RUNS:,} is the limit: give fewer values"
-        )
+        raise ConfigError(f"{counted(count, 'run')} are more than {MOST_RUNS:,}: give fewer values")
     runs = [
         _swept(base, settings, dict(zip(named, values, strict=True)), seed)
         for values in product(*named.values())
@@ -151,9 +149,7 @@ def _word(key: str, value: Any) -> str:
 
     Other letters are replaced, so a digest tells such values apart.
     """
-    value = to_plain(value)
-    # Else 1e+30 would become 1e-30.
-    text = f"{key}-{str(value).replace('e+', 'e') if isinstance(value, float) else value}"
+    text = f"{key}-{to_plain(value)}"
     word = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-")
     return word if text.isascii() else f"{word}-{sha256(text.encode()).hexdigest()[:6]}"
 

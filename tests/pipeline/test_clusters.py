@@ -114,7 +114,7 @@ def test_levels_of_the_hierarchy_are_nested(store):
     assert set(one) == {0}
     assert len(set(zip(fine, middle, strict=True))) == 6
     assert "1 to 9" in fail(store, "assign", "--level", "10")
-    assert "give either --k" in fail(store, "assign", "--level", "2", "--k", "2")
+    assert "--k and --level exclude each other" in fail(store, "assign", "--level", "2", "--k", "2")
 
 
 def test_auto_cuts_the_hierarchy_at_the_shortest_code(store):

@@ -101,7 +101,7 @@ def test_packing_says_what_it_did_and_what_comes_next(store, tmp_path, photos):
     done = call(None, "pack", photos, tmp_path / "shards", "--shard-size", "8")
     assert "seen 21 = packed 21 + skipped 0, in 3 shards" in done.out
     assert f"next: cpp-pipe run --shards {tmp_path / 'shards'} " in done.out
-    assert f"{label(0)}/0000.png has the key {label(0)}/0000-2" in done.err
+    assert f"{label(0)}/0000.png gets the key {label(0)}/0000-2" in done.err
     assert "seen 21 = embedded 21" in embed(store, tmp_path / "shards").out
     again = call(None, "pack", photos, tmp_path / "shards")
     assert again.code == 2 and "exists already: name a new one, nothing is overwritten" in again.err

@@ -466,7 +466,7 @@ def test_each_figure_has_a_source_and_each_method_a_row(name):
 def test_reproduce_has_a_help_with_an_example():
     output = " ".join(call(None, "reproduce", "--help").out.split())
     assert "cpp-pipe reproduce cifar10 cifar100" in output
-    assert "of imagenet only those of training, train-*.tar" in output
+    assert "of imagenet only train-*.tar" in output
 
 
 def test_derived_settings_follow_a_changed_one():

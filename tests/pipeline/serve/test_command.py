@@ -59,7 +59,7 @@ def test_leftovers_of_a_killed_server_are_removed_by_the_next_one(finished, tmp_
 
 def test_the_help_says_how_it_ends():
     ran = CliRunner().invoke(app, ["serve", "--help"])
-    assert "runs until Ctrl-C, which ends it with exit code 0" in " ".join(ran.output.split())
+    assert "runs until Ctrl-C, and then ends with exit code 0" in " ".join(ran.output.split())
 
 
 def test_a_client_that_does_not_read_does_not_hold_up_the_end(finished):
@@ -103,8 +103,8 @@ def test_no_token_lets_in_this_machine_only(finished):
     [
         (["--token", ""], "--token must not be empty"),
         (["--token", "  "], "--token must not be empty"),
-        (["--token", "a\nb"], "--token must have printable characters"),
-        (["--token", "\udcff"], "--token must have printable characters"),
+        (["--token", "a\nb"], "--token must have only printable characters"),
+        (["--token", "\udcff"], "--token must have only printable characters"),
         (["--token", "a", "--no-token"], "exclude each other"),
         (["--allow-host", "http://a.example/"], "--allow-host must be a name"),
         (["--host", "no-such-host.invalid"], "is not a name or an address that this machine knows"),

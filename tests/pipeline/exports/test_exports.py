@@ -348,10 +348,10 @@ def test_an_image_that_was_damaged_ends_an_export_in_one_line(tmp_path):
     from ...stages.shards import write_shards
     from ..cli import embed
 
-    (shard,) = write_shards(tmp_path / "shards", shards=1, size=5)
+    (shard,) = write_shards(tmp_path / "shards", shards=1, size=40)
     os.utime(shard, (1e9, 1e9))
     embed(tmp_path / "store", tmp_path / "shards")
-    (row,) = read_rows(Run.open(tmp_path / "store").artifact("embeddings"), [2], ("key", "offset"))
+    (row,) = read_rows(Run.open(tmp_path / "store").artifact("embeddings"), [20], ("key", "offset"))
     with shard.open("r+b") as file:
         file.seek(row["offset"])
         file.write(bytes(16))

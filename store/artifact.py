@@ -160,7 +160,8 @@ class Artifact:
         spec = self.kind.files[role]
         if columns is None or not isinstance(spec, Table):
             return True
-        return any(column.type == VECTOR and column.name in columns for column in spec.columns)
+        names = {name for name in columns if isinstance(name, str)}
+        return any(column.type == VECTOR and column.name in names for column in spec.columns)
 
     @cached_property
     def _widths(self) -> Mapping[str, int]:

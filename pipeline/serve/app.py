@@ -85,7 +85,11 @@ def make_app(
         lifespan=lifespan,
     )
     workers, bodies = Workers(), Bodies()
-    add_error_handlers(app, lambda: current.opened)
+    add_error_handlers(
+        app,
+        shorten=lambda message: current.opened.places.shorten(message),
+        publish=lambda message: current.opened.publish(message),
+    )
     for add in (add_routes, add_set_routes, add_map_routes, add_page_routes):
         add(app, current, workers)
     for add in (add_search_routes, add_knn_routes):

@@ -5,7 +5,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -22,9 +22,6 @@ from .models import Trouble
 from .request_body import Busy, TooLarge, TooSlow
 from .single_flight import SingleFlight
 from .write_access import Forbidden
-
-if TYPE_CHECKING:
-    from .open_run import OpenRun
 
 log = logging.getLogger(__name__)
 
@@ -147,21 +144,22 @@ def _error_response(code: int, detail: str, headers: dict[str, str] | None = Non
     return JSONResponse({"detail": to_json_value(detail)}, code, headers)
 
 
-def add_error_handlers(app: FastAPI, find_opened: "Callable[[], OpenRun]") -> None:
+def add_error_handlers(
+    app: FastAPI, *, shorten: Callable[[str], str], publish: Callable[[str], str]
+) -> None:
     """Sends the message of an error that a user can act on; logs any other one as a bug.
 
-    The message is sent with shortened paths, and commands for the run, and logged with whole paths.
+    `publish` gives the message for clients. One whose paths `shorten` changes is logged whole.
     """
     messages_of_errors = _OnceLog()
 
     async def handle_known(request: Request, error: Exception) -> Response:
         code = next(code for kind, code in _STATUS_CODES if isinstance(error, kind))
         detail = str(error) or type(error).__name__
-        opened = find_opened()
-        if opened.places.shorten(detail) != detail:
+        if shorten(detail) != detail:
             messages_of_errors.add(detail)
         headers = {"retry-after": str(RETRY_SECONDS)} if isinstance(error, Busy) else None
-        return _error_response(code, opened.publish(detail), headers)
+        return _error_response(code, publish(detail), headers)
 
     async def handle_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError), "registered for this class only"

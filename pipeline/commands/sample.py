@@ -257,6 +257,6 @@ def _print_coverage(pool: "Pool", rows: np.ndarray, both: dict[str, Any], by: st
         ],
     )
     print_text(
-        "distance: from an image to the nearest of the sample (1 minus the cosine of their "
-        "features), on average; the lower it is, the better the sample covers the run"
+        "distance: from an image to the nearest of the sample, by the cosine of their features, "
+        "on average; the lower it is, the better the sample covers the run"
     )

@@ -1,7 +1,7 @@
 """Finds the sources of a run's embeddings, checks that they are unchanged, and reads images."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import cast
@@ -73,26 +73,27 @@ def find_sources(
 
 def read_images(
     embeddings: Artifact, places: Mapping[str, str], allowed: np.ndarray | None = None
-) -> Iterator[bytes]:
+) -> Generator[bytes, None, None]:
     """The encoded image of each row, in row order; with `allowed`, bool (n,), of these rows only.
 
     MissingError, before the first image, if a source is gone or was changed; later, if an image
-    cannot be read.
+    cannot be read. Close it: what it opens goes away then, and not with its last reference.
     """
     rows = np.arange(embeddings.rows) if allowed is None else allowed.nonzero()[0]
-    for image in try_images(embeddings, places, rows):
-        if isinstance(image, MissingError):
-            raise image
-        yield image
+    with contextlib.closing(try_images(embeddings, places, rows)) as images:
+        for image in images:
+            if isinstance(image, MissingError):
+                raise image
+            yield image
 
 
 def try_images(
     embeddings: Artifact, places: Mapping[str, str], rows: np.ndarray
-) -> Iterator[bytes | MissingError]:
+) -> Generator[bytes | MissingError, None, None]:
     """The encoded image of each of the ascending rows, or the error why it cannot be read.
 
     Opens each source once. MissingError, before the first image, if a source of these rows is gone
-    or was changed.
+    or was changed. Close it, as `read_images`.
     """
     rows_by_part = dict(split_by_part(embeddings, rows))
     sources = find_sources(embeddings, places, rows_by_part)

@@ -1,5 +1,6 @@
 """Writes a Parquet file for embedding-atlas: points of a map, neighbours, optional thumbnails."""
 
+import contextlib
 import importlib
 import io
 from collections.abc import Iterator, Mapping
@@ -43,10 +44,13 @@ def export_embedding_atlas(
     """
     source = images.embeddings if images.features is None else images.features
     x = VectorRows(source).take(np.arange(source.rows)).astype(np.float32)
-    with whole_file(out) as temporary:
+    with whole_file(out) as temporary, contextlib.ExitStack() as stack:
         points = project(x, projection)
         neighbours = find_neighbours(x, min(NEIGHBOURS, len(x) - 1))
-        encoded = read_images(images.embeddings, places or {}) if thumbnail else None
+        encoded = None
+        if thumbnail:
+            encoded_images = read_images(images.embeddings, places or {})
+            encoded = stack.enter_context(contextlib.closing(encoded_images))
         write_tables(temporary, _tables(images, points, neighbours, encoded, thumbnail))
 
 

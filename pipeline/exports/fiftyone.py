@@ -5,6 +5,7 @@ a version: plain samples and the types of their fields.
 """
 
 import base64
+import contextlib
 import io
 import json
 import zlib
@@ -45,9 +46,11 @@ def export_fiftyone(images: ImageTable, out: Path, places: Mapping[str, str]) ->
     part's source. `ground_truth` is the label that came with the sample; `cluster` is a label with
     a confidence; near-duplicates that could be dropped have the tag `duplicate`.
     """
-    encoded_images = read_images(images.embeddings, places)
     digits = len(str(len(images)))
-    with whole_folder(out) as folder:
+    with (
+        whole_folder(out) as folder,
+        contextlib.closing(read_images(images.embeddings, places)) as encoded_images,
+    ):
         (folder / "data").mkdir()
         with (folder / "samples.json").open("w", encoding="utf-8") as file:
             file.write('{"samples": [')

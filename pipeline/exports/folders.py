@@ -1,5 +1,6 @@
 """Writes a folder for each cluster with its images, to look at in a file manager."""
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -27,9 +28,12 @@ def export_folders(
     names = captions if images.edited is None else {**captions, **images.edited.names}
     digits = len(str(max(1, images.embeddings.rows - 1)))
     counts: dict[str, int] = {}
-    with whole_folder(out) as folder:
-        # Not those that are excluded: they may be excluded because they cannot be read.
-        contents = None if link else read_images(images.embeddings, places, images.kept)
+    with whole_folder(out) as folder, contextlib.ExitStack() as stack:
+        contents = None
+        if not link:
+            # Not those that are excluded: they may be excluded because they cannot be read.
+            encoded_images = read_images(images.embeddings, places, images.kept)
+            contents = stack.enter_context(contextlib.closing(encoded_images))
         for row in _rows(images):
             if row.get("excluded"):
                 continue

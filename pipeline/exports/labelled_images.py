@@ -1,5 +1,6 @@
 """The images of a run as a labelled data set, whose classes are the clusters."""
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,33 +92,34 @@ class LabelledImages:
         """Reads the images; MissingError if a source is gone or was changed, or if all fail."""
         self.unreadable.clear()
         labels = {number: label for label, number in enumerate(self.classes)}
-        contents = try_images(self.table.embeddings, self.places, self.kept)
-        for row in self._rows():
-            encoded = next(contents)
-            try:
-                if isinstance(encoded, MissingError):
-                    raise encoded
-                suffix = suffix_of(encoded)
-            except (MissingError, UndecodableImage) as error:
-                self.unreadable[f"{row['shard']}:{row['key']}"] = str(error)
-                continue
-            cluster = int(self.clusters[row["row"]])
-            yield LabelledImage(
-                row=row["row"],
-                key=row["key"],
-                shard=row["shard"],
-                cluster=cluster,
-                label=labels[cluster],
-                name=self.classes[cluster],
-                confidence=row["confidence"],
-                tags=row.get("tags", []),
-                caption=row["caption"],
-                given_label=row["label"],
-                width=row["width"],
-                height=row["height"],
-                encoded=encoded,
-                suffix=suffix,
-            )
+        images = try_images(self.table.embeddings, self.places, self.kept)
+        with contextlib.closing(images) as contents:
+            for row in self._rows():
+                encoded = next(contents)
+                try:
+                    if isinstance(encoded, MissingError):
+                        raise encoded
+                    suffix = suffix_of(encoded)
+                except (MissingError, UndecodableImage) as error:
+                    self.unreadable[f"{row['shard']}:{row['key']}"] = str(error)
+                    continue
+                cluster = int(self.clusters[row["row"]])
+                yield LabelledImage(
+                    row=row["row"],
+                    key=row["key"],
+                    shard=row["shard"],
+                    cluster=cluster,
+                    label=labels[cluster],
+                    name=self.classes[cluster],
+                    confidence=row["confidence"],
+                    tags=row.get("tags", []),
+                    caption=row["caption"],
+                    given_label=row["label"],
+                    width=row["width"],
+                    height=row["height"],
+                    encoded=encoded,
+                    suffix=suffix,
+                )
         if self.unreadable and not self.written:
             raise MissingError(f"no image could be read: {next(iter(self.unreadable.values()))}")
 

@@ -329,7 +329,7 @@ def _documented_runs(text: str) -> set[str]:
     """The runs of the sweeps that a page shows, by the command and from Python."""
     names: set[str] = set()
     for command in re.findall(r"^cpp-pipe (sweep(?:[^\n]*\\\n)*[^\n]*)", text, re.MULTILINE):
-        words = shlex.split(command.replace("\\\n", " "))
+        words = shlex.split(command.replace("\\\n", " "), comments=True)
         flags = list(zip(words[1::2], words[2::2], strict=True))
         given = dict(flags)
         axes = read_axes(Settings(), [value for flag, value in flags if flag == "--set"])
@@ -337,7 +337,7 @@ def _documented_runs(text: str) -> set[str]:
             given["--run"], Settings(), axes, int(given["--seeds"]), int(given["--k"])
         )
         names |= {run.name for run in runs}
-    for base, call in re.findall(r"(\w+)\.sweep\((.*)\)", text):
+    for base, call in re.findall(r"(\w+)\.sweep\((.*)\)$", text, re.MULTILINE):
         given = eval(f"dict(axes={call})")  # the page is ours
         runs = plan_sweep(base, Settings(), given["axes"], given["seeds"], given["k"])
         names |= {run.name for run in runs}

@@ -214,8 +214,9 @@ def test_verbose_prints_each_step_and_changes_nothing(capsys: pytest.CaptureFixt
     assert np.array_equal(silent.labels_, verbose_model.labels_)
 
 
-def test_a_training_that_diverges_says_so() -> None:
+def test_a_training_that_diverges_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     x, _ = blobs(40)
+    monkeypatch.setattr("cpp_pipe.stages.algorithms.training_config.LARGEST", 1e38)
     with pytest.raises(NumericError, match=r"after training step \d of 4 features are not finite"):
         CPP(**QUICK).set_params(lr=1e37).fit(x)
 

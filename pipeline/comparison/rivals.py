@@ -55,7 +55,11 @@ class Rival:
         if not self.is_installed:
             return self.install
         try:
-            importlib.import_module(self.module)
+            with warnings.catch_warnings():
+                warnings.simplefilter(
+                    "ignore"
+                )  # of libraries that it could use, and that are missing
+                importlib.import_module(self.module)
         except (ImportError, AttributeError, OSError, RuntimeError, SystemError) as error:
             # As where it was built for other versions of what it needs.
             return f"{self.module} cannot be imported ({first_line(error)})"
@@ -99,9 +103,7 @@ def _umap_hdbscan(x: np.ndarray, k: int, seed: int) -> np.ndarray:
     from sklearn.cluster import HDBSCAN
 
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # warns of libraries that are missing, and of its single thread
+        warnings.simplefilter("ignore")  # of its single thread
         umap = importlib.import_module("umap")
         narrow = umap.UMAP(
             n_neighbors=min(15, len(x) - 1),

@@ -36,8 +36,12 @@ def s3_server() -> Iterator[str]:
 def use_server(patch: pytest.MonkeyPatch, address: str, folder: Path) -> None:
     """Points this process and its children at the server, away from any other S3.
 
-    Copies of objects go below `folder`.
+    Copies of objects go below `folder`. A file system that was made for another server, or without
+    credentials, would be used again: none is kept.
     """
+    from s3fs import S3FileSystem
+
+    S3FileSystem.clear_instance_cache()
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION"):
         patch.delenv(name, raising=False)
     patch.setenv("AWS_ENDPOINT_URL", address)

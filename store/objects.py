@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .errors import ConfigError, CppPipeError, StoreError
 from .files import json_bytes, parse_json
 from .remote_errors import (
+    forget_clients,
     is_bucket_missing,
     is_local_disk_error,
     lacks_credentials,
@@ -61,6 +62,7 @@ def bucket_errors(doing: str, path: "UPath") -> Iterator[None]:
     except remote_errors() as error:
         if is_local_disk_error(error):
             raise
+        forget_clients(error, path.protocol)
         raise _explain(error, doing, path) from error
 
 

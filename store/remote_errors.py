@@ -46,6 +46,17 @@ def lacks_credentials(error: BaseException) -> bool:
     return type(error).__name__ in _NO_CREDENTIALS
 
 
+def forget_clients(error: BaseException, protocol: str) -> None:
+    """Opens new clients of a protocol after an error of credentials: they may be set by then.
+
+    fsspec uses a client again, with the credentials that it found when it was made.
+    """
+    from fsspec import get_filesystem_class
+
+    if lacks_credentials(error) or isinstance(error, PermissionError):
+        get_filesystem_class(protocol).clear_instance_cache()
+
+
 def is_bucket_missing(error: BaseException) -> bool:
     """Whether the bucket does not exist, and not only the object.
 

@@ -17,6 +17,7 @@ from urllib.parse import urlparse
 
 from ...store.errors import ConfigError, CppPipeError, ShardError
 from ...store.remote_errors import (
+    forget_clients,
     is_bucket_missing,
     is_local_disk_error,
     is_transient,
@@ -285,6 +286,7 @@ def _retry(act: Callable[[], T], address: Address) -> T:
                 raise
             may_pass = is_transient(error)
             if not (may_pass and pauses):
+                forget_clients(error, address.url.partition("://")[0].rpartition("::")[2])
                 tries = len(PAUSES_SECONDS) + 1 if may_pass else 1
                 raise ShardError(_explain(error, address, tries)) from error
             time.sleep(pauses.pop(0))

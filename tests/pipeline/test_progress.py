@@ -167,7 +167,10 @@ def test_a_step_that_fails_in_python_leaves_no_line_that_is_redrawn(tmp_path):
     next((tmp_path / "photos").rglob("*.png")).unlink()
     with pytest.raises(MissingError):
         run.duplicates(tier="identical")
-    assert "_RefreshThread" not in [type(thread).__name__ for thread in threading.enumerate()]
+    for thread in threading.enumerate():
+        if type(thread).__name__ == "_RefreshThread":
+            thread.join(10)  # it was told to end, and may need a moment
+            assert not thread.is_alive()
 
 
 def test_a_log_gets_a_line_every_ten_seconds():

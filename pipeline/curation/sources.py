@@ -71,30 +71,42 @@ def find_sources(
     return sources
 
 
+@contextlib.contextmanager
 def read_images(
     embeddings: Artifact, places: Mapping[str, str], allowed: np.ndarray | None = None
-) -> Generator[bytes, None, None]:
+) -> Iterator[Iterator[bytes]]:
     """The encoded image of each row, in row order; with `allowed`, bool (n,), of these rows only.
 
     MissingError, before the first image, if a source is gone or was changed; later, if an image
-    cannot be read. Close it: what it opens goes away then, and not with its last reference.
+    cannot be read. What is opened goes away with the block, and not with its last reference.
     """
     rows = np.arange(embeddings.rows) if allowed is None else allowed.nonzero()[0]
-    with contextlib.closing(try_images(embeddings, places, rows)) as images:
-        for image in images:
-            if isinstance(image, MissingError):
-                raise image
-            yield image
+    with try_images(embeddings, places, rows) as images:
+        yield map(_require_image, images)
 
 
+def _require_image(image: bytes | MissingError) -> bytes:
+    if isinstance(image, MissingError):
+        raise image
+    return image
+
+
+@contextlib.contextmanager
 def try_images(
     embeddings: Artifact, places: Mapping[str, str], rows: np.ndarray
-) -> Generator[bytes | MissingError, None, None]:
+) -> Iterator[Iterator[bytes | MissingError]]:
     """The encoded image of each of the ascending rows, or the error why it cannot be read.
 
     Opens each source once. MissingError, before the first image, if a source of these rows is gone
-    or was changed. Close it, as `read_images`.
+    or was changed.
     """
+    with contextlib.closing(_try_images(embeddings, places, rows)) as images:
+        yield images
+
+
+def _try_images(
+    embeddings: Artifact, places: Mapping[str, str], rows: np.ndarray
+) -> Generator[bytes | MissingError, None, None]:
     rows_by_part = dict(split_by_part(embeddings, rows))
     sources = find_sources(embeddings, places, rows_by_part)
     with temporary_folder() as scratch:

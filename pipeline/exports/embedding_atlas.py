@@ -50,7 +50,7 @@ def export_embedding_atlas(
         encoded = None
         if thumbnail:
             encoded_images = read_images(images.embeddings, places or {})
-            encoded = stack.enter_context(contextlib.closing(encoded_images))
+            encoded = stack.enter_context(encoded_images)
         write_tables(temporary, _tables(images, points, neighbours, encoded, thumbnail))
 
 

@@ -5,7 +5,6 @@ a version: plain samples and the types of their fields.
 """
 
 import base64
-import contextlib
 import io
 import json
 import zlib
@@ -49,7 +48,7 @@ def export_fiftyone(images: ImageTable, out: Path, places: Mapping[str, str]) ->
     digits = len(str(len(images)))
     with (
         whole_folder(out) as folder,
-        contextlib.closing(read_images(images.embeddings, places)) as encoded_images,
+        read_images(images.embeddings, places) as encoded_images,
     ):
         (folder / "data").mkdir()
         with (folder / "samples.json").open("w", encoding="utf-8") as file:

@@ -33,7 +33,7 @@ def export_folders(
         if not link:
             # Not those that are excluded: they may be excluded because they cannot be read.
             encoded_images = read_images(images.embeddings, places, images.kept)
-            contents = stack.enter_context(contextlib.closing(encoded_images))
+            contents = stack.enter_context(encoded_images)
         for row in _rows(images):
             if row.get("excluded"):
                 continue

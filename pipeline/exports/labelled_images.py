@@ -1,6 +1,5 @@
 """The images of a run as a labelled data set, whose classes are the clusters."""
 
-import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -92,8 +91,7 @@ class LabelledImages:
         """Reads the images; MissingError if a source is gone or was changed, or if all fail."""
         self.unreadable.clear()
         labels = {number: label for label, number in enumerate(self.classes)}
-        images = try_images(self.table.embeddings, self.places, self.kept)
-        with contextlib.closing(images) as contents:
+        with try_images(self.table.embeddings, self.places, self.kept) as contents:
             for row in self._rows():
                 encoded = next(contents)
                 try:

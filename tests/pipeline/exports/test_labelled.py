@@ -235,10 +235,10 @@ def test_an_unreadable_image_does_not_stop_the_export(photos):
     store, folder = photos
     run = Run.open(Store(store))
     embeddings = run.artifact("embeddings")
-    reading = try_images(embeddings, run.record.sources, np.array([0, 2, 3]))
-    assert next(reading) == read_row(embeddings, run.record.sources, 0)
-    (folder / embeddings.column("key")[2]).unlink()
-    second, third = reading
+    with try_images(embeddings, run.record.sources, np.array([0, 2, 3])) as images:
+        assert next(images) == read_row(embeddings, run.record.sources, 0)
+        (folder / embeddings.column("key")[2]).unlink()
+        second, third = images
     assert isinstance(second, MissingError) and "a/c.png" in str(second)
     assert third == read_row(embeddings, run.record.sources, 3)
 

@@ -56,7 +56,7 @@ def nearest_centroid(coarse: Any) -> Callable[[np.ndarray], np.ndarray]:
         return _searcher(coarse)
     centroids = faiss.vector_to_array(flat.codes).view(np.float32).reshape(flat.ntotal, flat.d)
     if len(centroids) >= _MIN_GROUPED:
-        return CentroidGroups(centroids, _count_groups(len(centroids))).nearest
+        return CentroidGroups(centroids, count_groups(len(centroids))).nearest
     return lambda rows: _compare(rows, centroids)[0]
 
 
@@ -119,11 +119,12 @@ def comparisons(lists: int) -> int:
     """How many centroids a row is compared with until its list is found, on average."""
     if lists < _MIN_GROUPED:
         return lists
-    groups = _count_groups(lists)
+    groups = count_groups(lists)
     return groups + _GROUPS_COMPARED * lists // groups
 
 
-def _count_groups(lists: int) -> int:
+def count_groups(lists: int) -> int:
+    """The groups in which the centroids of so many lists are fitted, and compared."""
     return round(lists**0.5)
 
 

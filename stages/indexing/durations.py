@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .centroids import ITERATIONS, comparisons, flat_index, nearest_centroid
+from .centroids import ITERATIONS, comparisons, count_groups, flat_index, nearest_centroid
 from .factory import CODE_WORDS, Factory
 from .faiss_library import import_faiss, one_thread
 from .quantizer import ROUNDS
@@ -37,7 +37,7 @@ def seconds_to_list(factory: Factory, sample: np.ndarray, rows: int) -> float:
             per_row, linking = _seconds_of_graph(faiss, trial, factory)
         else:
             per_row, linking = per_product * comparisons(k), 0.0
-    groups = round(k**0.5)
+    groups = count_groups(k)
     fitting = per_product * len(sample) * (groups + ROUNDS * comparisons(k))
     fitting += per_search * len(sample) * ITERATIONS * k / groups
     if factory.code == "PQ":

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ...store import ConfigError
 from ...store.counting import counted
+from .centroids import count_groups
 from .factory import Factory, choose_factory, lists_factory
 from .lists import BLOCK_BYTES
 from .quantizer import ROWS_A_LIST
@@ -49,7 +50,7 @@ def estimate_footprint(factory: Factory, rows: int, width: int) -> Footprint:
         return Footprint(factory=factory.text, memory_bytes=size + reading, disk_bytes=size)
     sample = min(rows, factory.lists * ROWS_A_LIST)
     centroids = factory.lists * (4 * width + int(factory.links * _LAYERS * _LINK_BYTES))
-    group = 4 * width * sample // max(1, round(factory.lists**0.5))
+    group = 4 * width * sample // max(1, count_groups(factory.lists))
     fitting = 2 * width * sample + 16 * sample + 8 * group + centroids
     listed_bytes = rows * (code + _ID_BYTES)
     merging = _BLOCKS * min(listed_bytes, max(BLOCK_BYTES, 2 * listed_bytes // factory.lists))

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .centroids import ASSIGN_ROWS, assign_lists, flat_index, kmeans
+from .centroids import ASSIGN_ROWS, assign_lists, count_groups, flat_index, kmeans
 from .factory import CODE_WORDS, Factory
 from .faiss_library import import_faiss, map_in_threads, one_thread
 
@@ -69,7 +69,7 @@ def fit_centroids(sample: np.ndarray, k: int, seed: int, device: str) -> np.ndar
     with one_thread(faiss):
         if k < MIN_GROUPED_LISTS:
             return kmeans(faiss, sample, k, seed)
-        groups = round(k**0.5)
+        groups = count_groups(k)
         coarse = kmeans(faiss, sample[: groups * _ROWS_A_GROUP], groups, seed)
     group_of = assign_lists(flat_index(coarse), sample)
     order, sizes = np.argsort(group_of, kind="stable"), np.bincount(group_of, minlength=groups)

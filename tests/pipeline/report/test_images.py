@@ -219,12 +219,11 @@ def test_a_report_stays_below_twenty_megabytes_and_says_what_is_left_out():
     assert f"The {shown} largest of 100 clusters are shown." in page
 
 
-def test_all_text_of_the_user_around_images_is_escaped():
-    hostile = '<script>alert("1")</script>'
-    image = Jpeg(data=b"", width=1, height=1)
-    neighbourhood = Neighbourhood(
-        key=hostile,
-        cluster=0,
+def neighbourhood_of(key: str, cluster: int, image: Jpeg) -> Neighbourhood:
+    """The neighbours of an image, drawn as that image."""
+    return Neighbourhood(
+        key=key,
+        cluster=cluster,
         image=image,
         before=image,
         after=image,
@@ -232,6 +231,12 @@ def test_all_text_of_the_user_around_images_is_escaped():
         same_before=0,
         same_after=1,
     )
+
+
+def test_all_text_of_the_user_around_images_is_escaped():
+    hostile = '<script>alert("1")</script>'
+    image = Jpeg(data=b"", width=1, height=1)
+    neighbourhood = neighbourhood_of(hostile, 0, image)
     contents = make_contents(
         mosaics=[Mosaic(cluster=0, image=image, surest=1, doubtful=0)],
         neighbourhoods=[neighbourhood],
@@ -247,17 +252,5 @@ def test_all_text_of_the_user_around_images_is_escaped():
 def test_the_neighbours_of_one_cluster_are_not_those_of_several(count, words):
     """It said "each of the 1 largest clusters", also where others came before it, unreadable."""
     image = Jpeg(data=b"", width=1, height=1)
-    neighbourhoods = [
-        Neighbourhood(
-            key=str(cluster),
-            cluster=cluster,
-            image=image,
-            before=image,
-            after=image,
-            count=1,
-            same_before=0,
-            same_after=1,
-        )
-        for cluster in range(count)
-    ]
+    neighbourhoods = [neighbourhood_of(str(cluster), cluster, image) for cluster in range(count)]
     assert words in write_page(make_contents(neighbourhoods=neighbourhoods))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from .counting import counted
 from .errors import StoreError
 from .kind_facts import Range
+from .residency import map_array
 from .specs import NAME, VECTOR, Array, Blob, FileSpec, Table, Tensors
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def check_file(
     elif isinstance(spec, Array):
         _check_array(path, spec, rows, width)
         if are_finite:
-            _require_finite(path.name, _mapped(path))
+            _require_finite(path.name, map_array(path))
     elif isinstance(spec, Tensors):
         _check_tensors(path, spec)
     else:
@@ -170,15 +171,8 @@ def _line(schema: "pa.Schema") -> str:
     return "(" + ", ".join(f"{field.name}: {field.type}" for field in schema) + ")"
 
 
-def _mapped(path: Path) -> "np.ndarray":
-    import numpy as np
-
-    # Unlike np.load it takes nothing else, such as an archive under the name of an array.
-    return np.lib.format.open_memmap(path, mode="r")
-
-
 def _check_array(path: Path, spec: Array, rows: int, width: int | None) -> None:
-    array = _mapped(path)
+    array = map_array(path)
     if array.dtype.name != spec.dtype or array.ndim != spec.ndim:
         raise StoreError(
             f"{path.name} is {array.dtype.name} with {array.ndim} axes, "

@@ -51,9 +51,9 @@ def forget_clients(error: BaseException, protocol: str) -> None:
 
     fsspec uses a client again, with the credentials that it found when it was made.
     """
-    from fsspec import get_filesystem_class
-
     if lacks_credentials(error) or isinstance(error, PermissionError):
+        from fsspec import get_filesystem_class
+
         get_filesystem_class(protocol).clear_instance_cache()
 
 

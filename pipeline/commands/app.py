@@ -18,6 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 from ...store.errors import ConfigError, CppPipeError, one_line
 from ...store.paths import expanded
 from .. import signals
+from ..making.engines import torchrun
 from . import messages
 from .usage import PROGRAM, UsageError, check_command, usage_line
 
@@ -295,4 +296,8 @@ def subcommands() -> typer.Typer:
 
 def main() -> None:
     """Runs the command line."""
-    app(prog_name=PROGRAM)
+    try:
+        app(prog_name=PROGRAM)
+    except SystemExit as end:
+        torchrun.end_process(end.code if isinstance(end.code, int) else 0)
+        raise

@@ -99,7 +99,13 @@ class Clusters:
         return self.tree
 
     def grouping(self, name: str) -> Grouping:
-        """A grouping by its name; MissingError if there is none."""
+        """A grouping by its name; MissingError if there is none.
+
+        That of the decided clusters is answered once anything was decided: a page that still shows
+        it may ask while somebody takes back the last decision that held.
+        """
+        if name == DECIDED and self.decided.length:
+            return self.decided.grouping
         for grouping in self.groupings:
             if grouping.name == name:
                 return grouping

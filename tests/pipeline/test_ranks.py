@@ -1,5 +1,9 @@
 """The rank of a process is used only if torchrun, or another launcher, has set it."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from cpp_pipe.pipeline.making.engines import torchrun
@@ -35,3 +39,21 @@ def test_a_rank_set_by_torchrun_is_used(monkeypatch, given):
     monkeypatch.setenv("RANK", "x")
     with pytest.raises(ConfigError, match="RANK in the environment must be a whole number, got"):
         torchrun.rank()
+
+
+@pytest.mark.parametrize(("size", "code"), [("2", 2), ("1", -6), ("x", -6)])
+def test_what_libraries_do_at_the_end_of_python_is_left_out_in_a_process_of_torchrun(
+    tmp_path, size, code
+):
+    """A thread of gloo aborted a process there that was told to stop."""
+    aborting = "import atexit, os; atexit.register(os.abort); "
+    command = "import sys; sys.argv = ['cpp-pipe', 'lineage', 'nothing']; "
+    done = subprocess.run(
+        [sys.executable, "-c", aborting + command + "from cpp_pipe.__main__ import main; main()"],
+        env=os.environ | {"WORLD_SIZE": size, "MASTER_ADDR": "localhost", "RANK": "0"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -47,6 +48,23 @@ def _read_number(name: str, default: int) -> int:
             "or start the command by torchrun"
         )
     return int(variables[name])
+
+
+def end_process(code: int) -> None:
+    """Ends a process of torchrun at once; returns in any other.
+
+    Python's own end would wait for no thread of gloo. One that still releases a tensor then needs a
+    Python that is gone, and aborts the process.
+    """
+    try:
+        if size() == 1:
+            return
+    except ConfigError:  # reported already: no group was joined
+        return
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # the reader may be gone
+            stream.flush()
+    os._exit(code)
 
 
 @contextmanager

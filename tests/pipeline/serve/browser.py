@@ -124,7 +124,7 @@ def visit(
     def on_console(message) -> None:
         is_answer = message.text.startswith("Failed to load resource")
         if message.type == "error" and not (may_fail and is_answer):
-            seen.troubles.append(f"console: {message.text}")
+            seen.troubles.append(f"console: {message.text} {message.location['url']}")
 
     def on_request(request) -> None:
         if not request.url.startswith((base, "blob:", "data:")):
@@ -138,7 +138,7 @@ def visit(
         yield seen
     finally:
         context.close()
-    assert seen.troubles == []
+    assert not seen.troubles, seen.troubles
 
 
 def answer_dialog(page: Page, text: str, button: str) -> None:

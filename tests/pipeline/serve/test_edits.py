@@ -84,7 +84,16 @@ def test_there_are_no_decided_clusters_without_decisions(editable):
     assert editable.json("/api/state")["generation"] == generation
     decide(editable, "revert", value=1)
     assert names(editable) == ["k-5", "k-3"]
-    assert editable.get("/api/clusters/0", grouping=DECIDED).status_code == 404
+
+
+def test_a_page_that_still_shows_decided_clusters_is_answered_when_all_was_taken_back(editable):
+    decide(editable, "name", clusters=[0], value="zeros")
+    decide(editable, "revert", value=1)
+    assert names(editable) == ["k-5", "k-3"]
+    for path in ("/api/clusters/0", "/api/clusters/0/spectra", "/api/clusters/0/rows"):
+        own = editable.json(path) | {"grouping": DECIDED}
+        assert editable.json(path, grouping=DECIDED) | {"grouping": DECIDED} == own
+    assert rows_of(editable, 0, DECIDED) == rows_of(editable, 0, "k-5")
 
 
 def test_a_name_comes_before_captions_and_a_note_is_kept(editable):

@@ -4,6 +4,7 @@
     python -m benchmarks.embed --images 64 --shards 1,3 --workers 1      # a minute
     python -m benchmarks.embed --model ViT-B-32 --sizes 256,512
     python -m benchmarks.embed --sizes 2000 --images 60 --scaled-jpeg
+    python -m benchmarks.embed --clip-retrieval rival/bin/python
     python -m benchmarks.embed --model ViT-B-32 --precision bf16      # a GPU, or a CPU with AMX
     python -m benchmarks.embed --model ViT-L-14 --precision bf16 --batch 256     # wants a GPU
 
@@ -12,148 +13,34 @@ way runs in its own process and is timed after the model is loaded, with files i
 The limit on a CPU: the seconds in which one thread alone reads, decodes and encodes an image,
 divided by the cores; on a GPU: the slower of the encoder alone and of all cores decoding. The busy
 limit is measured with one thread per core at once, which share caches and memory bandwidth. The
-loop is what people write: webdataset, a DataLoader, open_clip. CPU seconds leave out the time of
-other programs, for a machine that is not quiet.
+loop is what people write: webdataset, a DataLoader, open_clip. With `--clip-retrieval PYTHON`, the
+interpreter of an environment with that package, its own inference runs beside them. CPU seconds
+leave out the time of other programs, for a machine that is not quiet.
 """
 
 import argparse
-import io
 import json
-import os
-import resource
 import tempfile
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image, ImageDraw
-
-from cpp_pipe.stages.contract import Silent, Spent
-
+from .embed_ways import Bench, clip_retrieval, command, loop
+from .made_photographs import write_shards
 from .measure import argument_parser, machine, parse_arguments, result_and_peak
 
 MOBILE = Path(__file__).resolve().parents[2] / "shared" / "models" / "mnv2-clip"
 """A small real model, if it is there."""
-UNIQUE = 48
-"""Distinct photographs; shards repeat them, which decoding does not notice."""
-UNIQUE_LARGE = 12
-LARGE = 1500
-"""Side in pixels from which making a photograph takes a second."""
 PIECES = 64
 """Images on which single steps are timed."""
-RSS_EVERY_SECONDS = 0.2
 SPENT = ("read", "decode", "encode", "write")
 IN_FLIGHT = 4
 """Batches queued on a GPU, so that it never waits for the next."""
-
-
-def photograph(seed: int, side: int) -> bytes:
-    """A JPEG with a longer side of `side` pixels: 12 KB at 256, 40 KB at 512, 500 KB at 2000."""
-    rng = np.random.default_rng(seed)
-    shape = (side, side * 3 // 4)
-    width, height = shape if rng.random() < 0.7 else shape[::-1]
-
-    def octave(cells: int) -> np.ndarray:
-        size = max(2, cells * height // side), max(2, cells * width // side), 3
-        small = Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8))
-        return np.asarray(small.resize((width, height), Image.Resampling.BICUBIC), np.float32) - 128
-
-    # Like in photographs, each octave has half the contrast of the one before.
-    canvas = 128 + sum(share * octave(cells) for cells, share in [(3, 0.5), (8, 0.25), (24, 0.12)])
-    image = Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8))
-    draw = ImageDraw.Draw(image)
-    for _ in range(12):
-        x, y, r = (int(rng.integers(end)) for end in (width, height, side // 5))
-        colour = tuple(rng.integers(0, 256, 3).tolist())
-        shape = draw.ellipse if rng.random() < 0.5 else draw.rectangle
-        shape((x - r, y - r, x + r, y + r), fill=colour)
-    noise = rng.normal(0, 4, (height, width, 1))
-    stream = io.BytesIO()
-    pixels = np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8)
-    Image.fromarray(pixels).save(stream, "JPEG", quality=88)
-    return stream.getvalue()
-
-
-def write_shards(folder: Path, side: int, shards: int, images: int) -> list[Path]:
-    """Writes shards like img2dataset: a JPEG, a caption and a JSON for each sample."""
-    from webdataset.writer import TarWriter
-
-    folder.mkdir()
-    unique = min(UNIQUE_LARGE if side >= LARGE else UNIQUE, images)
-    made = [photograph(seed, side) for seed in range(unique)]
-    paths = [folder / f"{number:05d}.tar" for number in range(shards)]
-    for number, path in enumerate(paths):
-        with TarWriter(str(path)) as writer:
-            for row in range(images):
-                key = f"{number:05d}{row:04d}"
-                sample = {"jpg": made[row % unique], "txt": f"image {key}", "json": {"key": key}}
-                writer.write({"__key__": key, **sample})
-    return paths
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bench:
-    """A model, and how it embeds."""
-
-    model: str
-    files: Mapping[str, Path]
-    """`weights`, and `model_config` if open_clip does not have the model."""
-    device: str
-    batch: int
-    encoding_seconds: float = 3.0
-    """How long encoding is timed."""
-    settings: Mapping[str, Any]
-    """Settings of the stage that are not default: `precision`, `scaled_jpeg`."""
-
-    def load(self) -> Any:
-        """The encoder that the command uses."""
-        from cpp_pipe.stages.encoding.encoder import load_encoder
-
-        name = self.files["weights"].name
-        return load_encoder(self.model, name, files=self.files, device=self.device, **self.settings)
-
-
-class Timer(Silent):
-    """Progress that notes when the model is loaded, and what time is spent on."""
-
-    def __init__(self) -> None:
-        self.began = self.cpu_began = 0.0
-        self.spent: Counter[str] = Counter()
-        self.counts: list[tuple[float, int]] = []
-
-    def start(self, what: str, total: int, unit: str) -> None:
-        """Notes the start of the first count."""
-        self.began = self.began or time.perf_counter()
-        self.cpu_began = self.cpu_began or cpu_seconds()
-
-    def advance(
-        self, done: int, *, skipped: int = 0, note: str = "", spent: Spent | None = None
-    ) -> None:
-        """Adds up the time spent, and notes how many images are done by now."""
-        self.spent.update(spent or {})
-        before = self.counts[-1][1] if self.counts else 0
-        self.counts.append((time.perf_counter(), before + done))
-
-    def steady_rate(self) -> float:
-        """Images a second from a fifth of the images to nine tenths, when all processes work."""
-        most = self.counts[-1][1]
-        inside = [each for each in self.counts if 0.2 * most <= each[1] <= 0.9 * most]
-        (first, before), (last, after) = (inside or self.counts)[0], (inside or self.counts)[-1]
-        return (after - before) / (last - first) if last > first else 0.0
-
-
-def cpu_seconds() -> float:
-    """CPU seconds of this process and of its children that have ended."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
 def steps(bench: Bench, path: Path, at_once: int) -> dict[str, float]:
@@ -240,137 +127,6 @@ def seconds_on_device(encoder: Any, ready: Any, at_least: float) -> float:
     return seconds / batches / len(ready)
 
 
-def command(bench: Bench, paths: Sequence[Path], workers: int) -> dict[str, Any]:
-    """Rates of `cpp-pipe embed` in this process, after the model is loaded."""
-    from cpp_pipe.pipeline.commands.options import Common, embed_table, open_plan
-
-    config = bench.files.get("model_config")
-    timer = Timer()
-    with tempfile.TemporaryDirectory(prefix="cpp-pipe-embed-") as store, watched_bytes() as peak:
-        common = Common(
-            store=store,
-            run="benchmark",
-            model=None if config else bench.model,
-            pretrained=str(bench.files["weights"]),
-            model_config=config and str(config),
-            device=bench.device,
-            workers=workers,
-            batch_size=bench.batch,
-        )
-        plan = open_plan(
-            common,
-            begins=True,
-            data={"shards": tuple(map(str, paths))},
-            embed={**embed_table(common), **bench.settings},
-        )
-        plan = replace(plan, runtime=replace(plan.runtime, progress=timer), say=lambda line: None)
-        rows = plan.make("embeddings").rows
-        measured = rates(rows, timer.began, timer.cpu_began)
-    steady = timer.steady_rate() or measured["per_second"]
-    spent = dict(timer.spent)
-    return {**measured, "steady_per_second": steady, "spent": spent, "peak_bytes": peak[0]}
-
-
-@contextmanager
-def watched_bytes() -> Iterator[list[int]]:
-    """Peak memory, in a list of one, of this process and its descendants during the block."""
-    peak = [0]
-    is_over = threading.Event()
-
-    def watch() -> None:
-        while not is_over.wait(RSS_EVERY_SECONDS):
-            peak[0] = max(peak[0], tree_bytes(os.getpid()))
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield peak
-    finally:
-        is_over.set()
-        thread.join()
-
-
-def tree_bytes(root: int) -> int:
-    """Resident bytes of a process and its descendants; shared memory counts for each of them."""
-    held = resident(root)
-    for task in Path(f"/proc/{root}/task").iterdir():
-        try:
-            children = (task / "children").read_text(encoding="ascii").split()
-        except OSError:
-            continue  # the thread has ended
-        held += sum(tree_bytes(int(child)) for child in children)
-    return held
-
-
-def resident(pid: int) -> int:
-    """Resident bytes of a process; 0 if it has ended."""
-    try:
-        pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
-    except OSError:
-        return 0
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
-
-
-def loop(bench: Bench, paths: Sequence[Path], workers: int) -> dict[str, Any]:
-    """Rates of what people write: webdataset, a DataLoader with `workers`, open_clip."""
-    import open_clip
-    import torch
-    from torch.utils.data import DataLoader
-    from webdataset.compat import WebDataset
-
-    if "model_config" in bench.files:
-        open_clip.add_model_config(bench.files["model_config"])
-    network, _, preprocess = open_clip.create_model_and_transforms(
-        bench.model, pretrained=str(bench.files["weights"]), device=bench.device
-    )
-    network.eval()
-    # By default a worker without a shard is an error.
-    dataset = WebDataset(list(map(str, paths)), shardshuffle=False, empty_check=False)
-    dataset = dataset.decode("pilrgb").to_tuple("jpg", "__key__").map_tuple(preprocess, str)
-    kind = torch.device(bench.device).type
-    rows, keys = [], []
-    began, cpu_began = time.perf_counter(), cpu_seconds()
-    batches: Any = dataset.batched(bench.batch)
-    loader = DataLoader(
-        batches,
-        batch_size=None,
-        num_workers=workers,
-        pin_memory=kind == "cuda",
-    )
-    is_coarse = bench.settings.get("precision") == "bf16"
-    with torch.no_grad(), torch.autocast(kind, torch.bfloat16, enabled=is_coarse):
-        for pixels, batch_keys in loader:
-            x = network.encode_image(pixels.to(bench.device, non_blocking=True))
-            rows.append((x / x.norm(dim=-1, keepdim=True)).half().cpu().numpy())
-            keys += batch_keys
-    with tempfile.TemporaryFile() as file:
-        np.save(file, np.concatenate(rows))
-    return rates(len(keys), began, cpu_began)
-
-
-def rates(images: int, began: float, cpu_began: float) -> dict[str, Any]:
-    """Images per second, and CPU seconds per image, until now."""
-    return {
-        "images": images,
-        "per_second": images / (time.perf_counter() - began),
-        "cpu_seconds": (cpu_seconds() - cpu_began) / images,
-    }
-
-
-def random_weights(model: str, folder: Path) -> Path:
-    """Random weights: encoding takes as long as with trained ones."""
-    import open_clip
-    import torch
-    from safetensors.torch import save_file
-
-    torch.manual_seed(0)
-    network = open_clip.create_model(model)
-    path = folder / f"{model}.safetensors"
-    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    save_file(tensors, path)
-    return path
-
-
 HEADER = f"{'way':>24} {'images/s':>9} {'of limit':>9} {'MiB':>6} {'CPU ms':>7} {'bare/CPU':>8}"
 
 
@@ -432,6 +188,11 @@ def measure(bench: Bench, side: int, flags: argparse.Namespace, folder: Path) ->
         measured, peak = result_and_peak(loop, bench, paths, workers)
         loops.append(measured["per_second"])
         print(limit.row(f"loop, {workers}", measured, peak), flush=True)
+    beside = {}
+    if flags.clip_retrieval is not None:
+        rival, _ = result_and_peak(clip_retrieval, bench, paths, flags.clip_retrieval)
+        print(limit.row("clip-retrieval", rival, rival["peak_bytes"]), flush=True)
+        beside = {"clip_retrieval_per_second": round(rival["per_second"], 2)}
     on_all = [measured for (_, count), measured in ours.items() if count == max(counts)]
     best = max(on_all, key=lambda measured: measured["per_second"])
     return {
@@ -443,6 +204,7 @@ def measure(bench: Bench, side: int, flags: argparse.Namespace, folder: Path) ->
         "efficiency": round(best["per_second"] / limit.per_second, 3),
         "of_busy_limit": round(best["per_second"] / of_busy.per_second, 3),
         "vs_loop": round(best["per_second"] / max(loops), 3),
+        **beside,
         "rss_mib": {f"{w} by {n}": way["peak_bytes"] >> 20 for (w, n), way in ours.items()},
         "alone_ms": {name: round(seconds * 1e3, 3) for name, seconds in alone.items()},
         "busy_ms": {name: round(seconds * 1e3, 3) for name, seconds in busy.items()},
@@ -462,6 +224,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--shards", default="1,20", help="numbers of shards: is memory flat?")
     parser.add_argument("--workers", default="1,2", help="of the command")
     parser.add_argument("--loop-workers", default="0,2", help="of the DataLoader")
+    parser.add_argument("--clip-retrieval", type=Path, help="the Python of its environment")
     parser.add_argument("--batch", type=int, default=64)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     parser.add_argument("--device", default=device)

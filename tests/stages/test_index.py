@@ -125,7 +125,8 @@ def test_a_copy_of_the_query_in_an_equal_part_is_no_neighbour(tmp_path):
     path, factory = index.path("index", "index"), Factory.parse("IVF300,SQfp16")
     opened = OpenedIndex(path, factory, VectorRows(features))
     numbers = quantizer.tensors(quantizer.only_part, "held_out")["rows"]
-    found = opened.search(z[numbers].astype(np.float32), 12, curve[0][0]).rows % ROWS
+    found = opened.search(z[numbers].astype(np.float32), 12, curve[0][0]).rows
+    found = np.where(found < 0, -1, found % ROWS)
     shares = []
     for number, rows in zip(numbers.tolist(), found.tolist(), strict=True):
         # Five other rows, each of them twice.

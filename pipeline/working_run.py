@@ -19,6 +19,7 @@ from .making.progress import ShownProgress, open_progress
 from .making.slots import require_makeable
 from .run_slots import RunSlots
 from .view.evaluation import Evaluation, evaluate
+from .view.keys import with_parts
 from .view.labels import require_labels
 from .view.opened_run import OpenedRun
 
@@ -218,7 +219,7 @@ class WorkingRun(OpenedRun):
         with self._showing_progress():
             groups = make_tier(self._plan(), tier, above)
         self._reload()
-        return groups.table(groups.only_part)
+        return with_parts(self.artifact("embeddings"), groups.table(groups.only_part))
 
     def evaluate(
         self, *, label: str | None = None, labels: str | Path | None = None, k: int | None = None

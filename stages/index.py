@@ -47,7 +47,7 @@ class Index(Stage):
 
     name: ClassVar[str] = "index"
     kind: ClassVar[Kind] = INDEX
-    revision: ClassVar[int] = 4
+    revision: ClassVar[int] = 5
 
     space: Literal["features", "embeddings"]
     factory: str
@@ -154,7 +154,7 @@ class Index(Stage):
 
         for nearest in map_in_threads(compare, _blocks(rows) if count else ()):
             truth = merge_nearest(truth, nearest)
-        return queries, truth, own
+        return queries, truth, own[:, None]
 
     def _measure(
         self, path: Path, rows: VectorRows, queries: np.ndarray, truth: Nearest, own: np.ndarray
@@ -169,8 +169,8 @@ class Index(Stage):
         list_bytes = path.stat().st_size // factory.lists if factory.lists else 0
 
         def search(some: np.ndarray, width: int) -> Nearest:
-            # One extra neighbour: the first may be the query itself.
-            nearest = opened.search(some, NEIGHBOURS + 1, width)
+            # Extra neighbours: the first may be the query itself, once in each of equal parts.
+            nearest = opened.search(some, NEIGHBOURS + own.shape[1], width)
             residency.trim()
             return nearest
 
@@ -213,10 +213,13 @@ def _held_out(inputs: Inputs, space: str) -> tuple[np.ndarray, Nearest, np.ndarr
 
 
 def _numbers(source: Artifact, held_out: "dict[str, Any]") -> np.ndarray:
-    """Row numbers of held-out rows over all parts; -1 where their part is gone."""
-    starts = {part.content: source.starts[part.name] for part in source.parts}
+    """Row numbers of held-out rows in all parts of their part's content: (q, m), -1 for no more."""
+    starts: dict[str, list[int]] = {}
+    for part in source.parts:
+        starts.setdefault(part.content, []).append(source.starts[part.name])
     numbers = [
-        starts[part.tobytes().hex()] + int(row) if part.tobytes().hex() in starts else -1
+        [start + int(row) for start in starts.get(part.tobytes().hex(), ())]
         for part, row in zip(held_out["part_digests"], held_out["rows"], strict=True)
     ]
-    return np.array(numbers, np.int64)
+    most = max([1, *map(len, numbers)])
+    return np.array([own + [-1] * (most - len(own)) for own in numbers], np.int64)

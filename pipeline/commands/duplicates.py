@@ -78,13 +78,15 @@ def duplicates(
       cpp-pipe duplicates --out duplicates.parquet
     """
     from ..curation.near_duplicates import make_tier
+    from ..view.keys import shortest_names, with_parts
 
     check_destinations(out, sheet)
     plan = open_plan(common)
     check_inputs(plan, out, sheet)
     artifact = make_tier(plan, tier, above)
     part = artifact.only_part
-    table = artifact.table(part)
+    embeddings = plan.make("embeddings", asked_by="duplicates")
+    table = with_parts(embeddings, artifact.table(part))
     groups = _largest_groups(table, n)
     if out is not None:
         write_table(table, out)
@@ -94,7 +96,8 @@ def duplicates(
     if common.as_json:
         print_json({**facts, "rows": artifact.facts["rows_in_all"], "largest_groups": groups})
     else:
-        _print_groups(artifact, groups)
+        kept = [group[0]["row"] for group in groups]
+        _print_groups(artifact, groups, shortest_names(embeddings, kept))
     if sheet is not None:
         contact_sheet = Sheet(Run.open(plan.store, plan.run), sheet)
         for group in groups:
@@ -127,7 +130,9 @@ def _largest_groups(table: "pa.Table", n: int) -> "list[list[dict[str, Any]]]":
     return [table.slice(int(starts[group]), int(sizes[group])).to_pylist() for group in largest]
 
 
-def _print_groups(artifact: Artifact, groups: "Sequence[Sequence[dict[str, Any]]]") -> None:
+def _print_groups(
+    artifact: Artifact, groups: "Sequence[Sequence[dict[str, Any]]]", names: "Sequence[str]"
+) -> None:
     facts = artifact.facts
     tier = facts.get("tier", "alike")
     print_text(
@@ -156,10 +161,10 @@ def _print_groups(artifact: Artifact, groups: "Sequence[Sequence[dict[str, Any]]
                 str(group[0]["group"]),
                 f"{len(group):,}",
                 f"{group[-1]['similarity']:.4f}",
-                group[0]["key"],
+                name,
                 _size(group[0]) or "-",
             )
-            for group in groups
+            for group, name in zip(groups, names, strict=True)
         ],
     )
 

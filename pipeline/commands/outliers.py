@@ -46,6 +46,7 @@ def outliers(
       cpp-pipe outliers --out outliers.parquet
     """
     from ..curation.outliers import outlier_table, rank_outliers
+    from ..view.keys import shortest_names
 
     check_destinations(out, sheet)
     plan = open_plan(common)
@@ -63,6 +64,7 @@ def outliers(
     if common.as_json:
         print_json({"quantiles": quantiles, "outliers": rows})
     else:
+        names = shortest_names(embeddings, [row["row"] for row in rows])
         print_table(
             [
                 Column("rank", is_right=True),
@@ -76,12 +78,12 @@ def outliers(
                 (
                     str(row["rank"]),
                     f"{row['distance']:.4f}",
-                    row["key"],
+                    name,
                     str(row["cluster"]),
                     f"{row['confidence']:.3f}",
                     row.get("cluster_caption") or "-",
                 )
-                for row in rows
+                for row, name in zip(rows, names, strict=True)
             ],
         )
         print_text(

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from ...stages.encoding.models.loaded_model import has_texts
+from ...stages.sources.patterns import is_remote
 from ...store import ConfigError, MissingError
 from ...store.paths import expanded, resolved
-from ..config import CONFIGS
+from ..config import CONFIGS, Data, settings_of
 from ..making.named_inputs import data_table, vocabulary_setting
 from ..making.plan import Plan
 from ..view.labels import has_folders
@@ -87,6 +88,8 @@ def run_(
         embed=embed_table(common),
         caption={"vocabulary": vocabulary_setting(vocabulary)},
     )
+    if run is None and config is None:
+        _require_same_place(plan)
     if not (images or shards or table):
         require_fetched(config, plan.settings.data.shards)
     make_all(plan, common, refit=refit)
@@ -118,6 +121,32 @@ def run_name(
             "CONFIG a TOML file or the name of a shipped config, such as digits"
         )
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "images"
+
+
+def _require_same_place(plan: Plan) -> None:
+    """ConfigError if the run has images of another place, after which it has the same name.
+
+    Images that are gone from their place were moved, and stay in their run.
+    """
+    embeddings, record = plan.find("embeddings"), plan.store.runs.read(plan.run)
+    parts = [] if embeddings is None else embeddings.parts
+    sources = [record.sources[part.name] for part in parts if part.name in record.sources]
+    (place, *_), places = _places(plan.settings.data), _places(settings_of(plan.store, record).data)
+    if not sources or place in places:
+        return
+    if any(is_remote(source) or Path(source).exists() for source in sources):
+        raise ConfigError(
+            f"the run {plan.run!r} has the images of {sources[0]}, not of {place}: name another "
+            f"run for these with --run, or put them in the place of those with --run {plan.run}"
+        )
+    plan.say(f"{sources[0]} is gone: run {plan.run} continues with {place}")
+
+
+def _places(data: Data) -> list[Path]:
+    """The folders of named inputs; first the one after which a run is named."""
+    files = [Path(pattern.lstrip("@")) for pattern in (*data.shards, *data.tables)]
+    folders = [resolved(Path(name)) for name in data.images]
+    return [*folders, *(file.parent if file.suffix else file for file in files)]
 
 
 def _next_steps(plan: Plan, common: Common) -> str:

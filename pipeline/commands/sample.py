@@ -9,7 +9,7 @@ import typer
 from ...stages.edits.edit import require_tag
 from ...store import ConfigError
 from ..run import Run
-from ..view.keys import names_of_rows
+from ..view.keys import names_of_rows, with_parts
 from ..wording import counted
 from .app import subcommands
 from .destinations import PARQUET, new_folder, require_file, write_table
@@ -220,16 +220,15 @@ def _write(path: Path, names: list[str], run: Run, rows: np.ndarray, pool: "Pool
     else:
         import pyarrow as pa
 
-        keys = take_rows(run.artifact("embeddings"), rows, ("key",)).column("key").to_pylist()
-        # What stands before the key in its name: the part, where two parts hold the same SHARD:KEY.
-        shards = [name.removesuffix(f":{key}") for name, key in zip(names, keys, strict=True)]
-        columns: dict[str, Any] = {"key": pa.array(keys, pa.string())}
-        columns |= {
-            "shard": pa.array(shards, pa.string()),
+        embeddings = run.artifact("embeddings")
+        sources = take_rows(embeddings, rows, ("key", "shard"))
+        columns = {
+            "row": rows,
+            **{name: sources.column(name) for name in sources.column_names},
             "cluster": pool.cluster[rows],
             "confidence": pool.confidence[rows],
         }
-        write_table(pa.table({"row": rows, **columns}), path)
+        write_table(with_parts(embeddings, pa.table(columns)), path)
     say(f"wrote {path}")
 
 

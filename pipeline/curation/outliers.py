@@ -10,6 +10,7 @@ from ...stages.rows.artifact_rows import iterate
 from ...store import Artifact
 from ..view.captions import first_captions
 from ..view.columns import read_column, take_rows
+from ..view.keys import with_parts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -83,7 +84,7 @@ def outlier_table(
         columns["cluster_caption"] = pa.array(
             [names.get(cluster) for cluster in assigned.column("cluster").to_pylist()], pa.string()
         )
-    return pa.table(columns)
+    return with_parts(embeddings, pa.table(columns))
 
 
 def _parts(

@@ -1,5 +1,6 @@
 """Rows by their keys. A key is unique in its shard only, so `SHARD:KEY` names the shard too."""
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,6 +12,7 @@ from .columns import read_rows
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
 
 _SHOWN = 5
 """Shards or keys that an error lists."""
@@ -88,6 +90,33 @@ def names_of_rows(embeddings: Artifact, rows: "Sequence[int] | np.ndarray") -> l
         renamed.get(int(row), f"{fields['shard']}:{fields['key']}")
         for row, fields in zip(rows, columns, strict=True)
     ]
+
+
+def shortest_names(embeddings: Artifact, rows: "Sequence[int] | np.ndarray") -> list[str]:
+    """KEY of some rows, in the order given; SHARD:KEY or PART:KEY if several rows have the key."""
+    if not len(rows):
+        return []
+    keys = [fields["key"] for fields in read_rows(embeddings, rows, ("key",))]
+    matches = [match.row for match in _find(embeddings, dict.fromkeys(keys))]
+    counts = Counter(fields["key"] for fields in read_rows(embeddings, matches, ("key",)))
+    names = names_of_rows(embeddings, rows) if max(counts.values(), default=1) > 1 else keys
+    return [name if counts[key] > 1 else key for key, name in zip(keys, names, strict=True)]
+
+
+def with_parts(embeddings: Artifact, table: "pa.Table") -> "pa.Table":
+    """A table of `row`, `key` and `shard`, with the part as the shard of each PART:KEY."""
+    import pyarrow as pa
+
+    renamed = repeated_names(embeddings).names
+    if not renamed:
+        return table
+    rows, keys, shards = (table.column(name).to_pylist() for name in ("row", "key", "shard"))
+    named = [
+        renamed[row].removesuffix(f":{key}") if row in renamed else shard
+        for row, key, shard in zip(rows, keys, shards, strict=True)
+    ]
+    place = table.schema.get_field_index("shard")
+    return table.set_column(place, table.field(place), pa.array(named, pa.string()))
 
 
 def _find(embeddings: Artifact, shard_of: Mapping[str, str | None]) -> Iterator[_KeyRow]:

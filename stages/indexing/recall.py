@@ -62,15 +62,20 @@ def merge_nearest(left: Nearest, right: Nearest) -> Nearest:
 
 
 def measure_recall(nearest: Nearest, truth: Nearest, own: np.ndarray) -> float:
-    """The share of true neighbours that were found; `own` rows do not count.
+    """The share of true neighbours that were found; rows of `own`, int64 (q, m), do not count.
 
-    A row as similar as the last true neighbour counts as that neighbour: copies are equal.
+    A row as similar as the last true neighbours counts as one of them: copies are equal.
     """
     is_neighbour = truth.rows >= 0
     total = int(is_neighbour.sum())
     if not total:
         return 1.0
     last = np.where(is_neighbour, truth.similarities, np.inf).min(1)
-    is_hit = (nearest.rows >= 0) & (nearest.rows != own[:, None])
-    is_hit &= nearest.similarities >= last[:, None] - _TIE
-    return int(np.minimum(is_hit.sum(1), is_neighbour.sum(1)).sum()) / total
+    is_same = nearest.rows[:, :, None] == truth.rows[:, None, :]
+    is_found = is_neighbour & is_same.any(1)
+    is_own = [np.isin(rows, numbers) for rows, numbers in zip(nearest.rows, own, strict=True)]
+    is_other = (nearest.rows >= 0) & ~np.array(is_own) & ~is_same.any(2)
+    is_other &= nearest.similarities >= last[:, None] - _TIE
+    is_missed = is_neighbour & ~is_found & (truth.similarities <= last[:, None] + _TIE)
+    hits = is_found.sum(1) + np.minimum(is_other.sum(1), is_missed.sum(1))
+    return int(hits.sum()) / total

@@ -55,13 +55,13 @@ def most(old: dict[str, int], new: dict[str, int]) -> int:
 
 @pytest.fixture(scope="module")
 def clustered(tmp_path_factory) -> Path:
-    """A folder that holds 120 images, and the store of a run of them."""
+    """A folder that holds 120 images, and the store of a run of them; both were moved since."""
     folder = tmp_path_factory.mktemp("clustered")
     draw(folder / "photos", 0, 120)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         run(folder / "artifacts", commands()[0])
-    return folder
+    return folder.rename(folder.with_name("moved"))
 
 
 @pytest.fixture

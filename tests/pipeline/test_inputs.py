@@ -282,6 +282,25 @@ def test_a_run_is_named_after_its_source(named, name):
     assert run_name(**{**nothing, **named}) == name
 
 
+def test_a_second_folder_of_the_same_name_does_not_take_the_run_of_the_first(store, tmp_path):
+    """Its images replaced those of the first, and got the decisions about them."""
+    first, second, third = (tmp_path / name / "photos" for name in "abc")
+    write_folder(first, 12)
+    write_folder(second, 12, first=12)
+    succeed(store, "embed", "--images", first, *DIGITS, "--run", "photos")
+    version = Run.open(store, "photos").record.versions["embeddings"]
+    line = fail(store, "run", "--images", second, *DIGITS)
+    assert f"the run 'photos' has the images of {first}, not of {second}" in line
+    assert Run.open(store, "photos").record.versions == {"embeddings": version}
+    few = (*DIGITS, "--vocabulary", "digits-words.txt", *SMALL, "--set", "assign.k=2")
+    succeed(store, "run", "--images", first, "--images", second, *few)
+    succeed(store, "run", "--images", second, *few)
+    third.parent.mkdir()
+    second.rename(third)
+    done = succeed(store, "run", "--images", third, *few)
+    assert f"{second} is gone: run photos continues with {third}" in done.err
+
+
 # Tables.
 
 

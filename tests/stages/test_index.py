@@ -114,6 +114,28 @@ def test_recall_rises_with_the_width_of_the_search(tmp_path):
     assert width_for([(1, 0.5), (2, 0.7), (4, 0.7)], 0.9) == 2
 
 
+def test_a_copy_of_the_query_in_an_equal_part_is_no_neighbour(tmp_path):
+    """Every query found its copy at once, so recall was measured 0.1 too high."""
+    store, z = Store(tmp_path), made_rows(ROWS)
+    features = make_features(store, {"one": z, "two": z})
+    quantizer = fit(store, features, "IVF300,SQfp16")
+    index = index_of(store, features, "IVF300,SQfp16", quantizer)
+    curve = curve_of(index.facts)
+    assert curve[-1][1] > 0.99
+    path, factory = index.path("index", "index"), Factory.parse("IVF300,SQfp16")
+    opened = OpenedIndex(path, factory, VectorRows(features))
+    numbers = quantizer.tensors(quantizer.only_part, "held_out")["rows"]
+    found = opened.search(z[numbers].astype(np.float32), 12, curve[0][0]).rows
+    found = np.where(found < 0, -1, found % ROWS)
+    shares = []
+    for number, rows in zip(numbers.tolist(), found.tolist(), strict=True):
+        # Five other rows, each of them twice.
+        wanted = [row for row in neighbours(z, z[number], 7) if row != number][:5]
+        shares.append(sum(min(rows.count(row), 2) for row in wanted) / 10)
+    assert curve[0][1] == pytest.approx(np.mean(shares), abs=0.01)
+    assert curve[0][1] < 0.9
+
+
 @pytest.mark.parametrize("factory", ["IVF64,SQfp16", "IVF64,SQ8", "IVF64_HNSW8,PQ8"])
 def test_lists_of_parts_merge_into_the_index_of_all_rows(tmp_path, factory):
     z = made_rows(ROWS)

@@ -1,5 +1,6 @@
 """Two folders of one name hold the same SHARD:KEY, and a decision is about the right image."""
 
+import json
 import shlex
 import shutil
 from pathlib import Path
@@ -120,6 +121,26 @@ def test_the_command_that_comes_next_finds_the_same_image(store, tmp_path, monke
         assert words[:3] == ["search", "--key", key]
         done = call(None, *words)
         assert done.code == 0, done.err
+
+
+def test_listed_outliers_and_duplicates_can_be_searched_and_curated(store, tmp_path):
+    """They were named by a key, or by SHARD:KEY, that two images have."""
+    names = image_names(Run.open(Store(store)).artifact("embeddings"))
+    above = ("--above", "0.01")  # one group of all images
+    for command in (["outliers"], ["duplicates", *above]):
+        table = tmp_path / f"{command[0]}.parquet"
+        report = json.loads(succeed(store, *command, "--out", table, "--json").out)
+        rows = report.get("outliers") or report["largest_groups"][0]
+        assert {f"{row['shard']}:{row['key']}" for row in rows} <= set(names)
+        assert f"chosen {len(rows)}" in succeed(store, "curate", "--keys", table, "--dry-run").out
+    lines = succeed(store, "outliers").out.splitlines()[1:5]
+    listed = sorted(line.split()[2] for line in lines)
+    assert listed == sorted(["b.png", "c.png", *(names[row] for row in pair(store))])
+    kept = succeed(store, "duplicates", *above).out.splitlines()[-3].split()[3]
+    for name in (*listed, kept):
+        succeed(store, "search", "--key", name, "-n", "1")
+    groups = Run.open(Store(store)).duplicates(above=0.01)
+    assert set(groups.column("shard").to_pylist()) <= {name.partition(":")[0] for name in names}
 
 
 @pytest.mark.parametrize("suffix", ["txt", "parquet"])

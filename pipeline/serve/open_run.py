@@ -247,11 +247,14 @@ class CurrentRun:
             with self._lock:
                 work()
             self.trouble = None
-        except (OSError, ValueError, CppPipeError) as error:
-            # Errors of settings are one of these too.
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt may succeed
             trouble = str(error) or type(error).__name__
+            # Errors of settings are one of these too.
+            is_bug = not isinstance(error, OSError | ValueError | CppPipeError)
+            if is_bug:
+                trouble = f"its changes cannot be read ({error!r}): see the log of the server"
             if trouble != self.trouble:
-                log.warning("the run is served as it was: %s", trouble)
+                log.warning("the run is served as it was: %s", trouble, exc_info=is_bug)
             self.trouble = trouble
 
     def close(self) -> None:

@@ -1,8 +1,9 @@
 """Locks in a bucket: objects that name an owner and the time at which its lease expires.
 
-An owner renews its lease while it lives. Two processes may hold one lease if their clocks differ
-by more than a lease has left when it is renewed, or if an owner is suspended for longer than its
-lease. Even then, what they make does not mix: see `bucket`.
+An owner renews its lease while it lives. Clocks of machines may differ: a lease that has expired by
+the clock of this one is taken over only if it has by that of the bucket, which dates each object.
+Two processes may still hold one lease if its owner is suspended for longer than that. Even then,
+what they make does not mix: see `bucket`.
 """
 
 import contextlib
@@ -59,7 +60,8 @@ def writing(root: "UPath") -> Iterator[None]:
 
     StoreError if the bucket lets two processes create the same object.
     """
-    lease = _Lease(root / _WRITERS / f"{secrets.token_hex(8)}{SUFFIX}")
+    path = root / _WRITERS / f"{secrets.token_hex(8)}{SUFFIX}"
+    lease = _Lease(path)
     if not lease.create() or lease.create():
         lease.release()
         raise StoreError(
@@ -68,7 +70,7 @@ def writing(root: "UPath") -> Iterator[None]:
         )
     with lease.renewed():
         # Both sides announce themselves before they look, so that at least one sees the other.
-        while _is_held(root / f"{_COLLECTOR}{SUFFIX}"):
+        while _is_held(root / f"{_COLLECTOR}{SUFFIX}", path):
             time.sleep(_PAUSE_SECONDS)
         yield
 
@@ -76,8 +78,9 @@ def writing(root: "UPath") -> Iterator[None]:
 @contextlib.contextmanager
 def collecting(root: "UPath") -> Iterator[bool]:
     """Makes new writers of a store wait; yields False if a writer is at work."""
+    own = root / f"{_COLLECTOR}{SUFFIX}"
     with lock(root / _COLLECTOR, wait=False) as is_held:
-        yield is_held and not any(map(_is_held, objects.sizes(root / _WRITERS)))
+        yield is_held and not any(_is_held(path, own) for path in objects.sizes(root / _WRITERS))
 
 
 def is_expired(path: "UPath") -> bool:
@@ -88,9 +91,10 @@ def is_expired(path: "UPath") -> bool:
     return record is not None and _has_expired(record)
 
 
-def _is_held(path: "UPath") -> bool:
+def _is_held(path: "UPath", own: "UPath") -> bool:
+    """Whether somebody holds a lease; `own` is a lease that this process has just written."""
     record = _find(path)
-    return record is not None and not _has_expired(record)
+    return record is not None and not (_has_expired(record) and _is_over(path, record, own))
 
 
 def _find(path: "UPath") -> dict[str, Any] | None:
@@ -111,6 +115,18 @@ def _has_expired(record: dict[str, Any]) -> bool:
     return record["expires"] <= time.time()
 
 
+def _is_over(path: "UPath", record: dict[str, Any], own: "UPath") -> bool:
+    """Whether a lease has expired by the bucket's clock, which dated it, and then `own`.
+
+    True where nothing tells: leases of earlier versions do not say when they were written.
+    """
+    began, now = objects.written_seconds(path), objects.written_seconds(own)
+    written = record.get("written")
+    if began is None or now is None or not isinstance(written, int | float):
+        return True
+    return now - began >= record["expires"] - written
+
+
 class _Lease:
     """A lease that this process holds or wants."""
 
@@ -127,12 +143,13 @@ class _Lease:
             return self.create()
         if not _has_expired(seen):
             return False
-        guard = _Lease(self._path.with_name(f"{self._path.name}{_GUARD}"))
+        path = self._path.with_name(f"{self._path.name}{_GUARD}")
+        guard = _Lease(path)
         if not guard.take():
             return False
         try:
             # An earlier holder of the guard may have taken it over.
-            if _find(self._path) != seen:
+            if not _is_over(self._path, seen, path) or _find(self._path) != seen:
                 return False
             self._write()
             return True
@@ -153,11 +170,13 @@ class _Lease:
         self._expires = record["expires"]
 
     def _record(self) -> dict[str, Any]:
+        now = time.time()
         return {
             "owner": self._owner,
             "host": socket.gethostname(),
             "process": os.getpid(),
-            "expires": time.time() + LEASE_SECONDS,
+            "written": now,
+            "expires": now + LEASE_SECONDS,
         }
 
     @contextlib.contextmanager

@@ -185,6 +185,18 @@ def age_seconds(path: "UPath") -> float:
         return time.time() - path.stat().st_mtime
 
 
+def written_seconds(path: "UPath") -> float | None:
+    """When an object was last written, by the bucket's clock.
+
+    None if it does not exist, or the bucket does not say.
+    """
+    with bucket_errors("reading", path):
+        try:
+            return path.stat().st_mtime or None
+        except FileNotFoundError:
+            return None
+
+
 def sizes(path: "UPath") -> dict["UPath", int]:
     """Bytes of each object below a path, or of the object at the path; sorted by path."""
     with bucket_errors("listing", path):

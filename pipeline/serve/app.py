@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import importlib.metadata
 import json
+import logging
 from collections.abc import AsyncIterator, Callable
 
 from fastapi import FastAPI
@@ -26,6 +27,8 @@ from .routes_page import add_page_routes
 from .routes_search import add_search_routes
 from .routes_sets import add_set_routes
 from .workers import Workers
+
+log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 3.0
 """Seconds between two checks whether the run has changed, by default."""
@@ -111,29 +114,43 @@ def _add_description(app: FastAPI) -> None:
 
 async def _warm_up(current: CurrentRun, workers: Workers) -> None:
     """Computes what the first visitor would wait for; requests report the errors, if they recur."""
-    opened = current.opened
-    await asyncio.gather(
-        *(_attempt(workers, work, opened) for work in (prepare_labels, prepare_answers))
-    )
+    opened, attempt = current.opened, _Attempts(workers)
+    await asyncio.gather(*(attempt(work, opened) for work in (prepare_labels, prepare_answers)))
     # A visitor who waited for the server requests the rest of the first page now.
     await asyncio.sleep(_FIRST_PAGE_SECONDS)
-    await _attempt(workers, prepare_comparisons, current.opened)
-
-
-async def _attempt(workers: Workers, work: Callable[[OpenRun], None], opened: OpenRun) -> None:
-    with contextlib.suppress(CppPipeError, OSError):
-        await workers.run(work, opened)
+    await attempt(prepare_comparisons, current.opened)
 
 
 async def _trim_memory(current: CurrentRun, workers: Workers) -> None:
     """Keeps the memory of the run's mapped files within a limit."""
+    attempt = _Attempts(workers, kind="small")
     while True:
         await asyncio.sleep(_TRIM_SECONDS)
-        await workers.run(current.opened.residency.trim, kind="small")
+        await attempt(current.opened.residency.trim)
 
 
 async def _refresh(current: CurrentRun, workers: Workers, every_seconds: float) -> None:
     """Opens the run again whenever it has changed."""
+    attempt = _Attempts(workers)
     while True:
         await asyncio.sleep(every_seconds)
-        await workers.run(current.refresh)
+        await attempt(current.refresh)
+
+
+class _Attempts:
+    """Work in the background that may fail: what comes after it is done all the same."""
+
+    def __init__(self, workers: Workers, kind: str = "quick") -> None:
+        self._workers, self._kind = workers, kind
+        self._logged = ""
+
+    async def __call__(self, work: Callable[..., object], *args: object) -> None:
+        """Does it in a thread; an error that is no message for users is logged once, as a bug."""
+        try:
+            await self._workers.run(work, *args, kind=self._kind)
+        except (CppPipeError, OSError):
+            pass  # temporary, or a request meets it too
+        except Exception as error:  # noqa: BLE001 - nobody awaits it, so it would be lost
+            if repr(error) != self._logged:
+                self._logged = repr(error)
+                log.error("%s failed", work.__name__, exc_info=error)

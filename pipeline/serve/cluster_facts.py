@@ -78,7 +78,7 @@ def list_cluster(
 
 
 def _near(opened: OpenRun, grouping: str, cluster: int) -> list[Near]:
-    return _nearest(cosines(opened.products(grouping), cluster), cluster)
+    return _nearest(opened.sampled(grouping).cosines(cluster), cluster)
 
 
 def _near_nodes(opened: OpenRun, number: int) -> list[Near]:
@@ -90,9 +90,9 @@ def _near_nodes(opened: OpenRun, number: int) -> list[Near]:
     for place, other in enumerate(nodes):
         leaves = list(other.leaves)
         weights[place, leaves] = sizes[leaves] / max(1, sizes[leaves].sum())
-    products = union_products(opened.products(TREE), weights)
+    products = union_products(opened.sampled(TREE).products, weights)
     own = [other.number for other in nodes].index(number)
-    nearest = _nearest(cosines(products, own), own)
+    nearest = _nearest(cosines(products[own], np.diag(products), own), own)
     return [Near(id=nodes[near.id].number, alike=near.alike) for near in nearest]
 
 

@@ -5,7 +5,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from .mapped_folder import MappedFolder
 from .models import Card, Grouping, Member, Name, NodeCard
 from .partition import Partition, count_overlaps
 from .tree import Node, Tree
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 MEMBERS = 12
 """Typical members of a card, and doubtful ones."""
@@ -273,7 +276,7 @@ class Clusters:
             raise MissingError(f"node must be from 0 to {len(nodes) - 1}, got {number}")
         return nodes[number]
 
-    def _count_shared(self, partition: Partition) -> np.ndarray:
+    def _count_shared(self, partition: Partition) -> "np.ndarray | csr_array":
         """(k, own k) rows that each cluster shares with each cluster of the first grouping."""
         own = self.partition(self.groupings[0].name)
         return count_overlaps(partition.cluster, own.cluster, partition.k, own.k)
@@ -285,7 +288,7 @@ class Clusters:
         number: int,
         far: np.ndarray,
         sums: np.ndarray,
-        shared: np.ndarray | None,
+        shared: "np.ndarray | csr_array | None",
     ) -> dict[str, Any]:
         """The fields of a card for some clusters of a partition together."""
         pieces = list(pieces)

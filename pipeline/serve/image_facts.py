@@ -84,6 +84,7 @@ def describe_image(opened: OpenRun, row: int) -> ImageFacts:
             )
         )
     part, _ = opened.rows.locate(row)
+    codes, labels = opened.labels
     leaf = None
     if clusters.tree is not None:
         leaf = int(clusters.level(clusters.tree.finest).cluster[row])
@@ -96,7 +97,11 @@ def describe_image(opened: OpenRun, row: int) -> ImageFacts:
         tags=opened.decided.tags_of(row),
         excluded=opened.decided.is_excluded(row),
         note=opened.decided.note_of(row),
-        **{**fields, "extra": to_json_value(parse_extra(fields["extra"]))},
+        **{
+            **fields,
+            "label": labels[codes[row]] if codes[row] >= 0 else None,
+            "extra": to_json_value(parse_extra(fields["extra"])),
+        },
     )
 
 

@@ -309,7 +309,7 @@ class ImageFacts(ApiModel):
     width: int | None
     height: int | None
     caption: str | None
-    label: str | None
+    label: str | None = Field(description="The label, named as in clusters and sets.")
     url: str | None
     extra: dict[str, Any]
     novelty: float

@@ -31,13 +31,16 @@ from .mapped_folder import MappedFolder
 from .responses import CachedAnswers
 from .row_fields import RowFields
 from .shortened_paths import PathShortener, split_path
-from .similarities import Similarities
+from .similarities import Sampled, Similarities
 from .tree import LEVELS
 
 log = logging.getLogger(__name__)
 
 _SAMPLE_ROWS = 32
 """Rows of each cluster by which clusters are compared."""
+
+_MOST_SAMPLED = 2**18
+"""Rows of all clusters together: of more than 8,192 clusters fewer rows of each are compared."""
 
 
 class OpenRun:
@@ -117,8 +120,8 @@ class OpenRun:
         """Removes the files written for this run; mapped ones stay readable while in use."""
         self._folder.close()
 
-    def products(self, name: str) -> np.ndarray:
-        """(k, k) `moment_products` of a grouping, or of the leaves of the hierarchy (`tree`)."""
+    def sampled(self, name: str) -> Sampled:
+        """What clusters of a grouping, or the leaves of the hierarchy (`tree`), are compared by."""
         state = self.decided.length if name == DECIDED else 0
         return self._similarities.get(name, state, lambda: self._sample_clusters(name))
 
@@ -129,9 +132,8 @@ class OpenRun:
             partition = clusters.level(clusters.need_tree().finest)
         else:
             partition = clusters.partition(name)
-        return [
-            pick_evenly(partition.rows([cluster]), _SAMPLE_ROWS) for cluster in range(partition.k)
-        ]
+        most = min(_SAMPLE_ROWS, max(2, _MOST_SAMPLED // partition.k))
+        return [pick_evenly(partition.rows([cluster]), most) for cluster in range(partition.k)]
 
     @cached_property
     def labels(self) -> tuple[np.ndarray, list[str]]:
@@ -247,11 +249,14 @@ class CurrentRun:
             with self._lock:
                 work()
             self.trouble = None
-        except (OSError, ValueError, CppPipeError) as error:
-            # Errors of settings are one of these too.
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt may succeed
             trouble = str(error) or type(error).__name__
+            # Errors of settings are one of these too.
+            is_bug = not isinstance(error, OSError | ValueError | CppPipeError)
+            if is_bug:
+                trouble = f"its changes cannot be read ({error!r}): see the log of the server"
             if trouble != self.trouble:
-                log.warning("the run is served as it was: %s", trouble)
+                log.warning("the run is served as it was: %s", trouble, exc_info=is_bug)
             self.trouble = trouble
 
     def close(self) -> None:

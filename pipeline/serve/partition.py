@@ -4,12 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from ...store.files import write_array
 from ...store.residency import map_array
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+_MOST_CELLS = 2**22
+"""Cells of counts that are held however few they count: 32 MB."""
 
 
 @dataclass(frozen=True)
@@ -127,10 +133,18 @@ def _group(order: np.ndarray, cluster: np.ndarray, k: int) -> np.ndarray:
     return order[small[order].argsort(kind="stable")]
 
 
-def count_overlaps(cluster: np.ndarray, other: np.ndarray, k: int, other_k: int) -> np.ndarray:
+def count_overlaps(
+    cluster: np.ndarray, other: np.ndarray, k: int, other_k: int
+) -> "np.ndarray | csr_array":
     """(k, other_k) int64: rows that each cluster shares with each cluster of another partition.
 
-    Rows of a cluster from k on are not counted.
+    Rows of a cluster from k on are not counted. Sparse where it would take much more memory than
+    the rows.
     """
     pairs = cluster.astype(np.int64) * other_k + other
-    return np.bincount(pairs, minlength=k * other_k)[: k * other_k].reshape(k, other_k)
+    if k * other_k <= max(_MOST_CELLS, len(pairs)):
+        return np.bincount(pairs, minlength=k * other_k)[: k * other_k].reshape(k, other_k)
+    from scipy.sparse import csr_array
+
+    cells, counts = np.unique(pairs[cluster < k], return_counts=True)
+    return csr_array((counts, np.divmod(cells, other_k)), shape=(k, other_k))

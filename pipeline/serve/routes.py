@@ -207,9 +207,9 @@ def prepare_labels(opened: OpenRun) -> None:
 
 
 def prepare_comparisons(opened: OpenRun) -> None:
-    """Compares clusters, for visitors who open one: the first page does not need it."""
+    """Reads what clusters are compared by, for visitors who open one: the first page needs none."""
     for grouping in _first_groupings(opened):
-        opened.products(grouping)
+        opened.sampled(grouping)
 
 
 def _first_groupings(opened: OpenRun) -> list[str]:

@@ -145,7 +145,7 @@ class Searcher:
 
     def _width(self, n: int, target_recall: float) -> int:
         # Recall was measured on ten neighbours; more neighbours lie in more lists.
-        return width_for(self._curve, target_recall) * max(1, n // NEIGHBOURS)
+        return -(-width_for(self._curve, target_recall) * max(n, NEIGHBOURS) // NEIGHBOURS)
 
     def _exact(
         self, queries: "np.ndarray", n: int, allowed: "np.ndarray | None"

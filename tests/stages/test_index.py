@@ -58,12 +58,12 @@ FACTORIES = [
 ]
 
 
-def recall_of(searcher: Searcher, z: np.ndarray, target: float) -> float:
-    """Share of the ten nearest rows, including the query itself, that a search finds."""
+def recall_of(searcher: Searcher, z: np.ndarray, target: float, n: int = 10) -> float:
+    """Share of the nearest rows, including the query itself, that a search finds."""
     shares = []
     for query in z[::50]:
-        rows = searcher.nearest(query[None], 10, target_recall=target)[1]
-        shares.append(share(rows.tolist(), neighbours(z, query, 10)))
+        rows = searcher.nearest(query[None], n, target_recall=target)[1]
+        shares.append(share(rows.tolist(), neighbours(z, query, n)))
     return float(np.mean(shares))
 
 
@@ -82,6 +82,14 @@ def test_measured_recall_agrees_with_brute_force(tmp_path, factory):
         assert recall_of(searcher, z, target) >= measured - 0.04
     other = make_features(Store(tmp_path / "two"), split(z, 3))
     assert index_of(Store(tmp_path / "two"), other, factory).content == index.content
+
+
+def test_as_many_of_nineteen_neighbours_are_found_as_of_ten(tmp_path):
+    """A search for 11 to 19 rows visited the lists of one for ten, and missed more of them."""
+    z, store = made_rows(ROWS), Store(tmp_path)
+    features = make_features(store, split(z, 3))
+    searcher = Searcher(features, index_of(store, features, "IVF300,SQfp16"))
+    assert recall_of(searcher, z, 0.9, n=19) >= recall_of(searcher, z, 0.9)
 
 
 @pytest.mark.parametrize("factory", FACTORIES)

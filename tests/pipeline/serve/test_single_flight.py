@@ -6,12 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cpp_pipe.pipeline.serve import image_sets
 from cpp_pipe.pipeline.serve.groups import ImageSets
-from cpp_pipe.pipeline.serve.moment_products import moment_products, update_products
+from cpp_pipe.pipeline.serve.moment_products import moment_products, own_products
 from cpp_pipe.pipeline.serve.similarities import Similarities
 from cpp_pipe.pipeline.serve.single_flight import SingleFlight
 
@@ -119,27 +117,6 @@ def test_the_log_can_be_read_during_a_long_decision(own_store):
 # Similarities follow decisions.
 
 
-def clusters(generator: np.random.Generator, counts: list[int]) -> list[np.ndarray]:
-    return [generator.standard_normal((count, 5)).astype(np.float32) for count in counts]
-
-
-@given(
-    st.lists(st.integers(0, 12), min_size=1, max_size=6),
-    st.lists(st.integers(0, 12), min_size=1, max_size=6),
-    st.sets(st.integers(0, 5)),
-)
-def test_updated_products_are_those_of_all_samples(before, after, kept):
-    generator = np.random.default_rng(len(before))
-    old = clusters(generator, before)
-    new = clusters(generator, after)
-    for place in kept:
-        if place < min(len(old), len(new)):
-            new[place] = old[place]
-    changed = [place for place in range(len(new)) if not (place in kept and place < len(old))]
-    updated = update_products(moment_products(old), new, changed)
-    np.testing.assert_allclose(updated, moment_products(new), rtol=1e-4, atol=1e-6)
-
-
 def test_only_clusters_with_other_rows_are_measured_again():
     generator = np.random.default_rng(0)
     features = generator.standard_normal((40, 6)).astype(np.float32)
@@ -163,11 +140,14 @@ def test_only_clusters_with_other_rows_are_measured_again():
     first = similarities.get("decided", 1, sample(own))
     assert similarities.get("decided", 1, sample(own)) is first and len(asked) == 1
     # A name changes no rows.
-    np.testing.assert_array_equal(similarities.get("decided", 2, sample(own)), first)
+    assert similarities.get("decided", 2, sample(own)).own.tolist() == first.own.tolist()
     assert read == [40]
     moved = [own[0], np.arange(10, 21), np.arange(21, 40), np.empty(0, np.int64)]
     after = similarities.get("decided", 3, sample(moved))
     assert read == [40, 30]
-    expected = moment_products([features[rows] for rows in moved])
-    np.testing.assert_allclose(after, expected, rtol=1e-5)
-    np.testing.assert_allclose(similarities.get("decided", 4, sample(own)), first, rtol=1e-5)
+    expected = [features[rows] for rows in moved]
+    np.testing.assert_allclose(after.products, moment_products(expected), rtol=1e-5)
+    np.testing.assert_allclose(after.own, own_products(expected), rtol=1e-5)
+    fewer = similarities.get("decided", 4, sample(own))
+    np.testing.assert_allclose(fewer.products, first.products, rtol=1e-5)
+    np.testing.assert_allclose(fewer.own, first.own, rtol=1e-5)

@@ -380,6 +380,7 @@ def test_images_are_reviewed_one_after_the_other(served, browser, size):
         page = seen.page
         rows = served.json("/api/set/items", max_confidence=0.5, order="doubtful")["items"]
         seen.open("review")
+        expect(page.locator(".lead")).to_contain_text("0.5 or less")  # as the filter
         if not rows:
             expect(page.locator(".empty")).to_contain_text("nothing to review")
         for item in rows[:2]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cpp_pipe.pipeline.run import Run
+from cpp_pipe.pipeline.serve.image_facts import describe_image
 from cpp_pipe.pipeline.serve.open_run import OpenRun
 from cpp_pipe.pipeline.view.evaluation import Evaluation
 from cpp_pipe.pipeline.view.labels import first_rows
@@ -55,6 +56,8 @@ def test_the_page_shows_the_names_of_classes(named):
     try:
         codes, names = opened.labels
         assert [names[code] for code in codes] == [NAMES[number] for number in CLASSES]
+        # Beside the names in clusters and filters, an image had the label 2.
+        assert describe_image(opened, 5).label == NAMES[2]
     finally:
         opened.close()
 

@@ -37,7 +37,7 @@ export const CONFIDENCES = {
   "": { words: "any" },
   sure: { words: "0.8 or more", min: 0.8 },
   fair: { words: "0.5 to 0.8", min: 0.5, max: 0.8 },
-  low: { words: "under 0.5", max: 0.5 },
+  low: { words: "0.5 or less", max: 0.5 },
 };
 
 /** @type {Record<string, string>} */

@@ -80,7 +80,9 @@ def folders(path: Path) -> list[Path]:
 
 def names(path: Path) -> list[str]:
     """The names of the files in a folder, sorted; none if it does not exist."""
-    return sorted(file.name for file in path.iterdir() if file.is_file()) if path.is_dir() else []
+    with reading(path):
+        files = path.iterdir() if path.is_dir() else ()
+        return sorted(file.name for file in files if file.is_file())
 
 
 def find_json(path: Path) -> Any | None:

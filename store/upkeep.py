@@ -44,14 +44,24 @@ def verify(artifact: Artifact, *, is_quick: bool = False) -> Iterator[Fault]:
         yield from faults
     for name, used in manifest.inputs.items():
         source = artifact.folder.parent.parent / used.kind / used.version
-        if backend.is_file(source / MANIFEST) and Artifact(source).content != used.content:
+        try:
+            is_there = backend.is_file(source / MANIFEST)
+            is_changed = is_there and Artifact(source).content != used.content
+        except StoreError:  # a fault of the source, which is found where that is verified
+            continue
+        if is_changed:
             what = f"was changed since {artifact.kind.name} used it: {name}"
             yield Fault(path=source / MANIFEST, what=what)
 
 
 def verify_runs(store: Store) -> Iterator[Fault]:
-    """Damaged records of runs, and versions that a run refers to and the store has lost."""
+    """Damaged records and decisions of runs, and versions that a run has and the store has lost."""
     for name in store.runs.names():
+        try:
+            store.runs.edits(name).read()
+        except StoreError as error:
+            path = store.root / "runs" / name
+            yield Fault(path=path, what=f"has a damaged log of decisions: {error}")
         try:
             versions = store.runs.read(name).versions
         except StoreError as error:

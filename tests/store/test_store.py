@@ -17,7 +17,7 @@ from cpp_pipe.store.digest import digest_json
 from cpp_pipe.store.kinds import FEATURES
 from cpp_pipe.store.manifest import Manifest, PartRecord
 from cpp_pipe.store.paths import StorePath, is_in_bucket
-from cpp_pipe.store.upkeep import collect, find_garbage, verify
+from cpp_pipe.store.upkeep import collect, find_garbage, verify, verify_runs
 
 from ..small_disk import no_file_may_grow_above
 from .stores import (
@@ -139,6 +139,44 @@ def test_a_quick_verify_names_missing_and_truncated_files_and_reads_none(root):
     assert "missing" in faults[gone] and "bytes instead of" in faults[cut]
 
 
+def publish_with_input(store: Store) -> tuple[Artifact, Artifact]:
+    """Published features, and assignments that were made from them."""
+    source = publish(store)
+    draft = store.draft(recipe(kind="assignments"))
+    for name in draft.recipe.parts:
+        draft.make_part(name, lambda scratch: write_assignments(scratch, assignments_table()))
+    return source, draft.publish({"features": source}, {})
+
+
+def test_verify_reads_on_where_what_an_artifact_was_made_from_is_damaged(root):
+    """The first damaged manifest ended the command, and other damage was not named."""
+    source, made = publish_with_input(Store(root))
+    (source.folder / "manifest.json").write_text("{")
+    cut = file_of(made, "b-01", "rows")
+    cut.write_bytes(cut.read_bytes()[:-4])
+    assert [fault.path for fault in verify(Artifact(source.folder))] == [
+        source.folder / "manifest.json"
+    ]
+    assert [fault.path for fault in verify(Artifact(made.folder))] == [cut]
+
+
+@pytest.mark.parametrize("damaged", [b"{", None])
+def test_verify_names_a_damaged_decision(root, damaged: bytes | None):
+    store = Store(root)
+    store.runs.update("mine", settings={"train": {"lr": 1.0}})
+    log = store.runs.edits("mine")
+    for seen in range(2):
+        log.append({"by": "ada", "op": "name"}, seen=seen)
+    assert list(verify_runs(store)) == []
+    first = store.root / "runs" / "mine" / "edits" / "00000001.json"
+    if damaged is None:
+        first.unlink()
+    else:
+        first.write_bytes(damaged)
+    (fault,) = verify_runs(store)
+    assert str(first) in fault.what and fault.path == store.root / "runs" / "mine"
+
+
 def set_age(path: StorePath, seconds: float) -> None:
     """Dates a file's last change back by some seconds."""
     assert isinstance(path, Path), "in a bucket the date of a file cannot be set"
@@ -180,11 +218,7 @@ def test_gc_never_removes_what_a_run_refers_to(root):
 
 def test_gc_keeps_the_inputs_of_what_a_run_refers_to(root):
     store = Store(root)
-    source = publish(store, recipe(config={"gamma": 1.0}))
-    draft = store.draft(recipe(kind="assignments"))
-    for name in draft.recipe.parts:
-        draft.make_part(name, lambda scratch: write_assignments(scratch, assignments_table()))
-    made = draft.publish({"features": source}, {})
+    _, made = publish_with_input(store)
     store.runs.update("mine", versions={"assignments": made.version})
     assert find_garbage(store) == []
 

@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import stat
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -202,14 +203,16 @@ def checkpoints(version: Path) -> Path:
     return version / "checkpoints"
 
 
-def bytes_under(path: Path) -> int:
-    """Bytes of a file, or of all files below a folder."""
+def bytes_freed(path: Path, names: Counter[tuple[int, int]]) -> int:
+    """Bytes that removing a file, or all files below a folder, frees: see `Backend`."""
     total = 0
     for file in [path] if path.is_symlink() or not path.is_dir() else _below(path):
         with contextlib.suppress(FileNotFoundError):  # another command removes its own
             status = file.lstat()
             if stat.S_ISLNK(status.st_mode) or stat.S_ISREG(status.st_mode):
-                total += status.st_size
+                inode = status.st_dev, status.st_ino
+                names[inode] += 1
+                total += status.st_size if names[inode] >= status.st_nlink else 0
     return total
 
 

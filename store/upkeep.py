@@ -1,5 +1,6 @@
 """Damage in a store, and files that no run refers to."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -119,6 +120,7 @@ class Garbage:
 
     path: StorePath
     bytes: int
+    """What removing it frees, if what is listed before it is removed too."""
     what: str
 
 
@@ -145,18 +147,22 @@ def _is_being_written(store: Store) -> bool:
 
 def _find_garbage(store: Store) -> list[Garbage]:
     kept = _referred_folders(store)
-    garbage = []
+    found: list[tuple[StorePath, str]] = []
     for artifact in store.artifacts():
         if artifact.folder not in kept:
-            garbage.append(_measure(artifact.folder, "a version that no run refers to"))
+            found.append((artifact.folder, "a version that no run refers to"))
     for folder in store.drafts():
         if folder not in kept:
-            garbage.append(_measure(folder, "an unfinished version that no run refers to"))
-    known = {item.path for item in garbage}
+            found.append((folder, "an unfinished version that no run refers to"))
+    known = {path for path, _ in found}
     for path, what in backend_of(store.root).leftovers(store.root, kept):
         if not known.intersection(path.parents):
-            garbage.append(_measure(path, what))
-    return garbage
+            found.append((path, what))
+    names: Counter[tuple[int, int]] = Counter()
+    return [
+        Garbage(path=path, bytes=backend_of(path).bytes_freed(path, names), what=what)
+        for path, what in found
+    ]
 
 
 def collect(store: Store) -> list[Garbage]:
@@ -191,7 +197,3 @@ def _referred_folders(store: Store) -> set[StorePath]:
             for used in Artifact(folder).manifest.inputs.values():
                 waiting.append(store.folder(KINDS[used.kind], used.version))
     return kept
-
-
-def _measure(path: StorePath, what: str) -> Garbage:
-    return Garbage(path=path, bytes=backend_of(path).bytes_under(path), what=what)

@@ -21,6 +21,7 @@ from cpp_pipe.store.upkeep import collect, find_garbage, verify, verify_runs
 
 from ..small_disk import no_file_may_grow_above
 from .stores import (
+    PARTS,
     assignments_table,
     json_values,
     publish,
@@ -239,6 +240,21 @@ def test_gc_finds_files_that_a_killed_process_left_on_a_disk(tmp_path):
     assert [item.path for item in find_garbage(store)] == [left]
     assert [item.bytes for item in collect(store)] == [4]
     assert not left.exists() and find_garbage(store) == []
+
+
+def test_gc_counts_the_bytes_that_it_frees(tmp_path):
+    """Parts that a newer version has too were counted, although they stay on the disk."""
+    store = Store(tmp_path)
+    first = publish(store)
+    second = publish(store, recipe(parts=(*PARTS, "d-03")))
+    own = sum(path.stat().st_size for path in first.folder.rglob("*.json"))
+    store.runs.update("mine", versions={"features": second.version})
+    assert {item.path: item.bytes for item in find_garbage(store)} == {first.folder: own}
+    store.runs.update("mine", versions={"features": None})
+    files = {path.stat().st_ino: path.stat().st_size for path in tmp_path.glob("features/*/**/*.*")}
+    folders = [first.folder, second.folder]
+    assert sorted(item.path for item in find_garbage(store)) == sorted(folders)
+    assert sum(item.bytes for item in collect(store)) == sum(files.values())
 
 
 def test_gc_lists_no_temporary_files_of_a_command_that_still_writes(tmp_path):

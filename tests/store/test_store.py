@@ -295,6 +295,30 @@ def test_a_name_of_a_run_that_could_leave_its_folder_is_refused(root, name):
         Store(root).runs.read(name)
 
 
+def test_a_name_of_a_run_that_is_too_long_for_a_disk_is_refused(root):
+    """It was called a file that cannot be read, and must be restored."""
+    with pytest.raises(ConfigError, match="--run must have at most 255 characters, got 300"):
+        Store(root).runs.read("a" * 300)
+
+
+def test_a_run_that_a_disk_finds_under_a_name_in_other_case_is_not_damaged(tmp_path):
+    """Disks of macOS and Windows do; a link finds it under another name on any."""
+    runs = Store(tmp_path).runs
+    runs.update("Photos", settings={"train": {"lr": 1.0}})
+    (tmp_path / "runs" / "photos").symlink_to("Photos")
+    with pytest.raises(StoreError, match=r"is the record of the run 'Photos': write --run Photos"):
+        runs.read("photos")
+    assert runs.read("Photos").settings == {"train": {"lr": 1.0}}
+
+
+def test_a_run_of_a_newer_version_is_not_damaged(root):
+    runs = Store(root).runs
+    runs.update("mine", versions={"features": "0" * 16})
+    rewrite(runs.path("mine"), lambda record: record["versions"].update(songs="0" * 16))
+    with pytest.raises(StoreError, match="'songs', a kind that this version of cpp-pipe does not"):
+        runs.read("mine")
+
+
 def test_a_lock_is_free_once_its_owner_releases_it(root):
     path = Store(root).root / "lock"
     lock = backend_of(path).lock

@@ -1,6 +1,7 @@
 """The backend for a disk: files appear by renaming, and the operating system locks."""
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
@@ -37,6 +38,9 @@ def digest(path: Path) -> str:
         return digest_file(path)
 
 
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+"""Errors of what does not exist; a link to itself leads to nothing."""
+
 _DEPTH = 5
 """Levels of a store: its root, a kind, a version, the parts, and a scratch folder."""
 
@@ -61,29 +65,46 @@ def _refuse_links(folder: Path) -> None:
         )
 
 
+def _mode(path: Path) -> int:
+    """The type and the rights of a file or a folder; 0 if there is none.
+
+    From Python 3.14 on `Path.is_file` also says that there is none where it may not look, and `gc`
+    must not take a run that it cannot read for one that is gone.
+    """
+    try:
+        return path.stat().st_mode
+    except ValueError:  # a name that no disk has
+        return 0
+    except OSError as error:
+        if error.errno not in _ABSENT:
+            raise
+        return 0
+
+
 def is_file(path: Path) -> bool:
     """Whether a file exists."""
     with reading(path):
-        return path.is_file()
+        return stat.S_ISREG(_mode(path))
 
 
 def size(path: Path) -> int | None:
     """Size of a file in bytes; None if it does not exist."""
     with reading(path):
-        return path.stat().st_size if path.is_file() else None
+        return path.stat().st_size if is_file(path) else None
 
 
 def folders(path: Path) -> list[Path]:
     """The folders in a folder, sorted; none if it does not exist."""
     with reading(path):
-        return sorted(child for child in path.iterdir() if child.is_dir()) if path.is_dir() else []
+        children = path.iterdir() if stat.S_ISDIR(_mode(path)) else ()
+        return sorted(child for child in children if stat.S_ISDIR(_mode(child)))
 
 
 def names(path: Path) -> list[str]:
     """The names of the files in a folder, sorted; none if it does not exist."""
     with reading(path):
-        files = path.iterdir() if path.is_dir() else ()
-        return sorted(file.name for file in files if file.is_file())
+        files = path.iterdir() if stat.S_ISDIR(_mode(path)) else ()
+        return sorted(file.name for file in files if stat.S_ISREG(_mode(file)))
 
 
 def find_json(path: Path) -> Any | None:

@@ -19,6 +19,7 @@ from cpp_pipe.store.manifest import Manifest, PartRecord
 from cpp_pipe.store.paths import StorePath, is_in_bucket
 from cpp_pipe.store.upkeep import collect, find_garbage, verify, verify_runs
 
+from ..rights import file_modes_hold
 from ..small_disk import no_file_may_grow_above
 from .stores import (
     PARTS,
@@ -215,6 +216,23 @@ def test_gc_never_removes_what_a_run_refers_to(root):
     assert list(half.finished()) == ["a-00"]
     assert not lost.folder.exists() and not dropped.folder.exists()
     assert find_garbage(store) == []
+
+
+def test_gc_removes_nothing_where_it_may_not_look_into_a_run(tmp_path, monkeypatch):
+    """In Python 3.14 the run was taken for one that is gone, and its artifacts were removed."""
+    monkeypatch.setattr(Path, "is_file", lambda path: os.path.isfile(path))
+    monkeypatch.setattr(Path, "is_dir", lambda path: os.path.isdir(path))
+    store = Store(tmp_path)
+    kept = publish(store)
+    store.runs.update("mine", versions={"features": kept.version})
+    folder = tmp_path / "runs" / "mine"
+    folder.chmod(0)
+    try:
+        with file_modes_hold(), pytest.raises(StoreError, match=r"Permission denied"):
+            collect(store)
+    finally:
+        folder.chmod(0o755)
+    assert collect(store) == [] and list(verify(kept)) == []
 
 
 def test_gc_keeps_the_inputs_of_what_a_run_refers_to(root):

@@ -183,12 +183,11 @@ class _Commands(TyperGroup):
                 raise
             _end_with(f"not enough memory ({error}): use fewer rows, or smaller numbers", error)
         except KeyboardInterrupt as error:
-            messages.say_error(
-                "stopped; what is finished is kept, and the same command continues from there"
-            )
-            raise typer.Exit(130) from error
+            message = "stopped; what is finished is kept, and the same command continues from there"
+            _end_with(message, error, code=130)
         finally:
-            messages.finish()
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                messages.finish()
 
 
 def is_of_memory(error: Exception) -> bool:
@@ -216,11 +215,11 @@ def _usage_in_one_line() -> Iterator[None]:
         raise typer.Exit(2) from error
 
 
-def _end_with(message: str, error: BaseException) -> NoReturn:
-    """Prints an error as one line, and ends with exit code 2."""
-    with contextlib.suppress(OSError):  # stderr may be full, too
+def _end_with(message: str, error: BaseException, *, code: int = 2) -> NoReturn:
+    """Prints an error as one line, and ends with an exit code."""
+    with contextlib.suppress(OSError):  # stderr may be full, or its terminal gone
         messages.say_error(one_line(message))
-    raise typer.Exit(2) from error
+    raise typer.Exit(code) from error
 
 
 app = typer.Typer(

@@ -241,6 +241,21 @@ def test_a_signal_stops_cleanly_and_the_same_command_continues(
 
 
 @pytest.mark.slow
+def test_a_command_whose_output_nobody_reads_stops_cleanly_and_logs_it(
+    tmp_path: Path, many: tuple[Path, str]
+):
+    """It ended with 1, and its log file did not say that it was stopped."""
+    store, log = tmp_path / "store", tmp_path / "log.txt"
+    with fork(*words(many[0]), "--store", str(store), "--log-file", str(log)) as process:
+        wait_until(lambda: count_parts(store) >= 1)
+        process.stderr.close()
+        os.killpg(process.pid, signal.SIGTERM)
+        process.process.join(_PATIENCE_SECONDS)
+    assert process.poll() == 130
+    assert "cpp-pipe: stopped; what is finished is kept" in log.read_text().splitlines()[-1]
+
+
+@pytest.mark.slow
 def test_two_commands_on_one_store_at_once_both_succeed(tmp_path: Path, many: tuple[Path, str]):
     shards, content = many
     store = tmp_path / "store"

@@ -20,6 +20,7 @@ from ...store.paths import expanded
 from .. import signals
 from ..making.engines import torchrun
 from . import messages
+from .lasting_terminal import lasting
 from .usage import PROGRAM, UsageError, check_command, usage_line
 
 GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
@@ -164,6 +165,7 @@ class _Commands(TyperGroup):
                 stream, io.TextIOWrapper
             ):  # names of files may hold bytes that are no text
                 stream.reconfigure(errors="backslashreplace")
+        sys.stdout, sys.stderr = lasting(sys.stdout), lasting(sys.stderr)
         try:
             with _usage_in_one_line():
                 return super().invoke(ctx)

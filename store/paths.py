@@ -106,7 +106,7 @@ def store_path(root: "str | StorePath") -> StorePath:
         address = str(root).replace(":/", "://", 1)
         raise ConfigError(
             f"the store {str(root)!r} has one slash after the colon: an address has two, as in "
-            f"{address}, and a folder of this machine begins with ./"
+            f"{address}"
         )
     protocol, separator, rest = str(root).partition("://")
     if not separator or len(protocol) == 1:  # a drive of Windows, as in C://photos

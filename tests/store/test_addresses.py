@@ -57,9 +57,8 @@ def test_an_address_turned_into_a_path_is_refused():
 
 def test_an_address_without_one_of_its_slashes_is_no_folder_of_this_machine():
     """What was meant for a bucket was written to a local folder `s3:`."""
-    with pytest.raises(ConfigError, match="an address has two, as in s3://bucket/path, and"):
+    with pytest.raises(ConfigError, match="an address has two, as in s3://bucket/path$"):
         Store("s3:/bucket/path")
-    assert store_path("./s3:/bucket/path") == Path("s3:/bucket/path")
 
 
 def test_a_missing_package_is_named():

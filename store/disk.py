@@ -23,7 +23,8 @@ from .files import (
 )
 from .files import write_json as replace_json
 from .files import write_whole as replace_whole
-from .leftovers import is_in_use
+from .kinds import KINDS
+from .leftovers import has_owner, is_in_use
 from .locks import lock as lock_file
 from .manifest import MANIFEST, PART_SUFFIX, PARTS, STORE_FILE, FileRecord, PartRecord
 from .parsing import is_version
@@ -40,6 +41,9 @@ def digest(path: Path) -> str:
 
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 """Errors of what does not exist; a link to itself leads to nothing."""
+
+_OWN_FOLDERS = frozenset((*KINDS, "runs", "shards", "demo", "reports", "figures"))
+"""Folders in a store's root that commands write to."""
 
 _DEPTH = 5
 """Levels of a store: its root, a kind, a version, the parts, and a scratch folder."""
@@ -255,14 +259,17 @@ def leftovers(root: Path, kept: Iterable[Path]) -> Iterator[tuple[Path, str]]:
     """Temporary files and folders; outside of versions only those that nobody writes any more.
 
     Reports and exports may be written there without the lock that keeps writers of versions away.
+    What is not the store's own, in a folder of the user's around it, stays.
     """
-    in_use: set[Path] = set()
+    kept_whole: set[Path] = set()
     temporary = [path for path in _below(root) if path.name.startswith(TEMPORARY_PREFIX)]
     for path in sorted(temporary):
-        if not in_use.isdisjoint(path.parents):
+        if not kept_whole.isdisjoint(path.parents):
             continue
-        if not _is_in_version(path.relative_to(root)) and is_in_use(path):
-            in_use.add(path)
+        place = path.relative_to(root)
+        is_ours = place.parts[0] in _OWN_FOLDERS or has_owner(path)
+        if not _is_in_version(place) and (is_in_use(path) or not is_ours):
+            kept_whole.add(path)
         else:
             yield path, "left behind by a process that was stopped"
 

@@ -33,6 +33,11 @@ def remove_leftovers(path: Path) -> None:
                 sibling.unlink()
 
 
+def has_owner(path: Path) -> bool:
+    """Whether a name is one that `temporary_sibling` gave."""
+    return _OWNED.fullmatch(path.name) is not None
+
+
 def is_in_use(path: Path) -> bool:
     """Whether a name is one that `temporary_sibling` gave, and whoever got it still writes."""
     matched = _OWNED.fullmatch(path.name)

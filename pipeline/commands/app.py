@@ -105,6 +105,12 @@ _NO_MEMORY = re.compile(
 )
 
 
+_NO_THREADS = (
+    "the system lets this user start no more threads: raise the limit (ulimit -u, or that of the "
+    "container), or end other programs; finished parts are kept"
+)
+
+
 class _Commands(TyperGroup):
     """Loads the module of a command when it is called: --help and status load no other.
 
@@ -181,6 +187,8 @@ class _Commands(TyperGroup):
         except UnicodeEncodeError as error:  # e.g. of Arrow
             _end_with(f"{error.object!r} is not UTF-8: rename the file or folder", error)
         except (MemoryError, RuntimeError) as error:
+            if "can't start new thread" in str(error):
+                _end_with(_NO_THREADS, error)
             if not is_of_memory(error):
                 raise
             _end_with(f"not enough memory ({error}): use fewer rows, or smaller numbers", error)

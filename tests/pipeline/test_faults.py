@@ -5,6 +5,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -174,6 +175,18 @@ def children(process: int) -> list[int]:
         for child in listed
         if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
     ]
+
+
+def test_a_limit_of_threads_gives_one_line(
+    tmp_path: Path, many: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(thread: threading.Thread) -> None:
+        """What a container with a limit of processes does."""
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    line = fail(tmp_path / "store", *words(many[0]))
+    assert "start no more threads: raise the limit (ulimit -u" in line
 
 
 def is_running(process: int) -> bool:

@@ -43,6 +43,8 @@ _NO_LINKS = (
     errno.EINVAL,
 )
 """Errors of disks without hard links, or with too many; EINVAL is what Windows says of exFAT."""
+_NO_SYNC = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS)
+"""Errors of disks that sync no folders, such as shared ones of virtual machines."""
 _PAUSES_SECONDS = (0.01, 0.05, 0.2, 0.5, 1.0)
 """Between tries to replace a file that is open."""
 
@@ -209,6 +211,9 @@ def sync(path: Path) -> None:
     handle = os.open(path, flags)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if flags == os.O_RDWR or error.errno not in _NO_SYNC:
+            raise
     finally:
         os.close(handle)
 

@@ -1,7 +1,9 @@
 """The store as a whole, on a disk and in a bucket: versions, formats, runs, verify, gc."""
 
+import errno
 import json
 import os
+import stat
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -305,6 +307,19 @@ def test_concurrent_updates_of_a_run_are_all_kept(root):
     with ThreadPoolExecutor(len(slots)) as pool:
         list(pool.map(lambda slot: runs.update("mine", versions={slot: "0" * 16}), slots))
     assert sorted(runs.read("mine").versions) == slots
+
+
+def test_a_disk_that_syncs_no_folders_holds_a_store(tmp_path, monkeypatch):
+    """Those that a virtual machine shares with its host may not: nothing could be written."""
+    sync = os.fsync
+
+    def sync_files(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", sync_files)
+    assert list(verify(publish(Store(tmp_path)))) == []
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "a b"])

@@ -90,7 +90,8 @@ def test_a_store_of_another_format_is_refused(root):
 def test_an_artifact_of_another_format_is_refused(root):
     artifact = publish(Store(root))
     rewrite(artifact.folder / "manifest.json", lambda value: value.update(format=7))
-    with pytest.raises(StoreError, match="in format 7"):
+    # Another store would embed all images again.
+    with pytest.raises(StoreError, match=r"in format 7, .* or begin another run with --run"):
         _ = Artifact(artifact.folder).manifest
 
 

@@ -210,7 +210,7 @@ def _describe_os_error(error: OSError) -> str:
     if error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, FileNotFoundError) and not _has_working_directory():
-        return "the working directory was removed: change to one that exists (cd), or there again"
+        return "the working directory was removed: change to one that exists"
     return (
         f"{error.strerror}, and the system does not say of which file: check the disks of the "
         "images, of the store and of temporary files (TMPDIR)"

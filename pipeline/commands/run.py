@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from ...stages.encoding.models.loaded_model import has_texts
-from ...store import ConfigError, MissingError
+from ...store import ConfigError, MissingError, Store
 from ...store.paths import expanded, resolved
-from ..config import CONFIGS
+from ..config import CONFIGS, settings_of
 from ..making.named_inputs import data_table, vocabulary_setting
 from ..making.plan import Plan
 from ..view.labels import has_folders
@@ -80,6 +80,8 @@ def run_(
       cpp-pipe run cifar10 --shards 'cifar10/{00..49}.tar'
     """
     common = replace(common, config=config, run=run or run_name(config, images, shards, table))
+    if not run and config is None:
+        _require_no_other_images(common, images or [])
     plan = open_plan(
         common,
         begins=True,
@@ -118,6 +120,18 @@ def run_name(
             "CONFIG a TOML file or the name of a shipped config, such as digits"
         )
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "images"
+
+
+def _require_no_other_images(common: Common, images: list[str]) -> None:
+    """ConfigError where a folder gives its name to a run that another folder gave it to."""
+    store, name = Store(common.store), str(common.run)
+    named = {resolved(expanded(folder)) for folder in images}
+    for folder in settings_of(store, store.runs.read(name)).data.images:
+        if resolved(Path(folder)) not in named and Path(folder).is_dir():
+            raise ConfigError(
+                f"the run {name!r} has the images of {folder}: name another run with --run, or "
+                f"--run {name} to replace them"
+            )
 
 
 def _next_steps(plan: Plan, common: Common) -> str:

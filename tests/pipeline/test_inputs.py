@@ -282,6 +282,19 @@ def test_a_run_is_named_after_its_source(named, name):
     assert run_name(**{**nothing, **named}) == name
 
 
+def test_a_run_named_after_a_folder_never_takes_the_place_of_another_folders(store, tmp_path):
+    """The clusters of the first folder were gone without a word; names without Latin letters are
+    all `images`."""
+    first, second = (write_folder(tmp_path / name, 12) for name in ("\u732b", "\u72ac"))
+    Store(store).runs.update("images", settings={"data": {"images": [str(first)]}})
+    words = (*DIGITS, "--vocabulary", "digits-words.txt", *SMALL, "--set", "assign.k=2")
+    line = fail(store, "run", "--images", second, *words)
+    assert f"the run 'images' has the images of {first}: name another run with --run" in line
+    assert Store(store).artifacts() == []
+    first.rename(tmp_path / "moved")
+    succeed(store, "run", "--images", second, *words)
+
+
 # Tables.
 
 

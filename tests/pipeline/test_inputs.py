@@ -17,7 +17,7 @@ from PIL import Image
 from cpp_pipe import Run
 from cpp_pipe.pipeline.commands.run import run_name
 from cpp_pipe.pipeline.view.images import read_row
-from cpp_pipe.store import Artifact, MissingError
+from cpp_pipe.store import Artifact, MissingError, Store
 from cpp_pipe.store.digest import digest_json
 
 from ..stages.shards import write_shards

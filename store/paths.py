@@ -18,7 +18,7 @@ _READ_ONLY = ("http", "https", "data")
 
 _LOCAL = ("file", "local")
 
-_ONE_SLASH = re.compile(r"[A-Za-z][\w+.-]+:/(?!/)")
+_ONE_SLASH = re.compile(r"(?!file:|local:)[A-Za-z][\w+.-]+:/(?!/)")
 """An address without one of its slashes, which would be a folder of this machine."""
 
 _OPTIONS = {"s3": {"default_block_size": 2**23}, "s3a": {"default_block_size": 2**23}}

@@ -18,7 +18,7 @@ _READ_ONLY = ("http", "https", "data")
 
 _LOCAL = ("file", "local")
 
-_ONE_SLASH = re.compile(r"(?!file:|local:)[A-Za-z][\w+.-]+:/(?!/)")
+_ONE_SLASH = re.compile(r"[A-Za-z][\w+.-]+:/(?!/)")
 """An address without one of its slashes, which would be a folder of this machine."""
 
 _OPTIONS = {"s3": {"default_block_size": 2**23}, "s3a": {"default_block_size": 2**23}}
@@ -102,7 +102,7 @@ def store_path(root: "str | StorePath") -> StorePath:
                 "part of it: pass it as text, e.g. Store('s3://bucket/path')"
             )
         return root
-    if _ONE_SLASH.match(str(root)):
+    if _ONE_SLASH.match(str(root)) and str(root).partition(":")[0].lower() not in _LOCAL:
         address = str(root).replace(":/", "://", 1)
         raise ConfigError(
             f"the store {str(root)!r} has one slash after the colon: an address has two, as in "

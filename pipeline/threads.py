@@ -65,14 +65,16 @@ def free_processors() -> int:
 @contextlib.contextmanager
 def limited_to(count: int) -> Iterator[None]:
     """Lets NumPy, torch and FAISS compute with a number of threads, loaded now or meanwhile."""
-    before = os.environ.get(_THREADS)
+    before, usual = os.environ.get(_THREADS), processors()
     set_threads(count)
     try:
         yield
     finally:
-        set_threads(processors() if before is None else int(before))
+        set_threads(usual)
         if before is None:
             del os.environ[_THREADS]
+        else:
+            os.environ[_THREADS] = before
 
 
 def set_threads(count: int) -> None:

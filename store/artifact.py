@@ -256,7 +256,7 @@ def _read_manifest(path: StorePath) -> Manifest:
         raise StoreError(
             f"{path} is of kind {fields.get('kind')!r} in format {fields.get('format')!r}, "
             f"this version of cpp-pipe reads {known}: use the version that wrote it, "
-            "or another store"
+            "or begin another run with --run, which uses again what can be read"
         )
     manifest = Manifest.from_json(value, path)
     if (manifest.kind, manifest.version) != (path.parent.parent.name, path.parent.name):

@@ -1,5 +1,6 @@
 """What a store does differently on a disk and in a bucket."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -109,8 +110,12 @@ class Backend(Protocol[P]):
         """A folder of this machine for checkpoints, from which an unfinished part resumes."""
         ...
 
-    def bytes_under(self, path: P) -> int:
-        """Bytes of a file, or of all files below a folder."""
+    def bytes_freed(self, path: P, names: Counter[tuple[int, int]]) -> int:
+        """Bytes that removing a file, or all files below a folder, frees.
+
+        `names` counts the names of each file that are removed before, to which it adds these: a
+        file takes its bytes until its last name is gone.
+        """
         ...
 
     def leftovers(self, root: P, kept: Iterable[P]) -> Iterator[tuple[StorePath, str]]:

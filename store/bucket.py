@@ -5,6 +5,7 @@ Their files never mix: the first small file that is written names the files of o
 """
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -147,8 +148,8 @@ def checkpoints(version: "UPath") -> Path:
     return cache.folder_for(version, "checkpoints")
 
 
-def bytes_under(path: "UPath") -> int:
-    """Bytes of an object, or of all objects below a path."""
+def bytes_freed(path: "UPath", names: Counter[tuple[int, int]]) -> int:
+    """Bytes of an object, or of all objects below a path; an object has one name."""
     return sum(objects.sizes(path).values())
 
 

@@ -43,7 +43,13 @@ def folder() -> Path:
     setting = os.environ.get("CPP_PIPE_CACHE")
     if setting:
         return expanded(setting).absolute()
-    return user_folder()
+    try:
+        return user_folder()
+    except RuntimeError as error:
+        raise ConfigError(
+            "this user has no home folder to copy files of a bucket to: name a folder with "
+            "CPP_PIPE_CACHE"
+        ) from error
 
 
 def user_folder() -> Path:
@@ -150,12 +156,12 @@ def _limit() -> int | None:
     if not text:
         return None
     try:
-        limit = float(text)
+        limit = float(text) * 2**30
     except ValueError:
         limit = 0.0
     if not 0 < limit < float("inf"):
         raise ConfigError(f"{_LIMIT} must be a number above 0, such as 50, got {text!r}")
-    return int(limit * 2**30)
+    return int(limit)
 
 
 @contextlib.contextmanager

@@ -1,9 +1,11 @@
 """The backend for a disk: files appear by renaming, and the operating system locks."""
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +23,8 @@ from .files import (
 )
 from .files import write_json as replace_json
 from .files import write_whole as replace_whole
-from .leftovers import is_in_use
+from .kinds import KINDS
+from .leftovers import has_owner, is_in_use
 from .locks import lock as lock_file
 from .manifest import MANIFEST, PART_SUFFIX, PARTS, STORE_FILE, FileRecord, PartRecord
 from .parsing import is_version
@@ -35,6 +38,12 @@ def digest(path: Path) -> str:
     with reading(path):
         return digest_file(path)
 
+
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+"""Errors of what does not exist; a link to itself leads to nothing."""
+
+_OWN_FOLDERS = frozenset((*KINDS, "runs", "shards", "demo", "reports", "figures"))
+"""Folders in a store's root that commands write to."""
 
 _DEPTH = 5
 """Levels of a store: its root, a kind, a version, the parts, and a scratch folder."""
@@ -60,27 +69,46 @@ def _refuse_links(folder: Path) -> None:
         )
 
 
+def _mode(path: Path) -> int:
+    """The type and the rights of a file or a folder; 0 if there is none.
+
+    From Python 3.14 on `Path.is_file` also says that there is none where it may not look, and `gc`
+    must not take a run that it cannot read for one that is gone.
+    """
+    try:
+        return path.stat().st_mode
+    except ValueError:  # a name that no disk has
+        return 0
+    except OSError as error:
+        if error.errno not in _ABSENT:
+            raise
+        return 0
+
+
 def is_file(path: Path) -> bool:
     """Whether a file exists."""
     with reading(path):
-        return path.is_file()
+        return stat.S_ISREG(_mode(path))
 
 
 def size(path: Path) -> int | None:
     """Size of a file in bytes; None if it does not exist."""
     with reading(path):
-        return path.stat().st_size if path.is_file() else None
+        return path.stat().st_size if is_file(path) else None
 
 
 def folders(path: Path) -> list[Path]:
     """The folders in a folder, sorted; none if it does not exist."""
     with reading(path):
-        return sorted(child for child in path.iterdir() if child.is_dir()) if path.is_dir() else []
+        children = path.iterdir() if stat.S_ISDIR(_mode(path)) else ()
+        return sorted(child for child in children if stat.S_ISDIR(_mode(child)))
 
 
 def names(path: Path) -> list[str]:
     """The names of the files in a folder, sorted; none if it does not exist."""
-    return sorted(file.name for file in path.iterdir() if file.is_file()) if path.is_dir() else []
+    with reading(path):
+        files = path.iterdir() if stat.S_ISDIR(_mode(path)) else ()
+        return sorted(file.name for file in files if stat.S_ISREG(_mode(file)))
 
 
 def find_json(path: Path) -> Any | None:
@@ -200,14 +228,16 @@ def checkpoints(version: Path) -> Path:
     return version / "checkpoints"
 
 
-def bytes_under(path: Path) -> int:
-    """Bytes of a file, or of all files below a folder."""
+def bytes_freed(path: Path, names: Counter[tuple[int, int]]) -> int:
+    """Bytes that removing a file, or all files below a folder, frees: see `Backend`."""
     total = 0
     for file in [path] if path.is_symlink() or not path.is_dir() else _below(path):
         with contextlib.suppress(FileNotFoundError):  # another command removes its own
             status = file.lstat()
             if stat.S_ISLNK(status.st_mode) or stat.S_ISREG(status.st_mode):
-                total += status.st_size
+                inode = status.st_dev, status.st_ino
+                names[inode] += 1
+                total += status.st_size if names[inode] >= status.st_nlink else 0
     return total
 
 
@@ -229,14 +259,17 @@ def leftovers(root: Path, kept: Iterable[Path]) -> Iterator[tuple[Path, str]]:
     """Temporary files and folders; outside of versions only those that nobody writes any more.
 
     Reports and exports may be written there without the lock that keeps writers of versions away.
+    What is not the store's own, in a folder of the user's around it, stays.
     """
-    in_use: set[Path] = set()
+    kept_whole: set[Path] = set()
     temporary = [path for path in _below(root) if path.name.startswith(TEMPORARY_PREFIX)]
     for path in sorted(temporary):
-        if not in_use.isdisjoint(path.parents):
+        if not kept_whole.isdisjoint(path.parents):
             continue
-        if not _is_in_version(path.relative_to(root)) and is_in_use(path):
-            in_use.add(path)
+        place = path.relative_to(root)
+        is_ours = place.parts[0] in _OWN_FOLDERS or has_owner(path)
+        if not _is_in_version(place) and (is_in_use(path) or not is_ours):
+            kept_whole.add(path)
         else:
             yield path, "left behind by a process that was stopped"
 

@@ -128,18 +128,20 @@ class Draft:
 
     def _made_elsewhere(self, others: Iterable[StorePath]) -> list[tuple[StorePath, PartRecord]]:
         """Parts that are missing here and that other versions made by the same recipe."""
-        names_by_recipe = {self.recipe.of_part(name): name for name in self.recipe.parts}
-        for name in self.finished():
-            names_by_recipe.pop(self.recipe.of_part(name))
+        finished = self.finished()
+        # By name, as parts that were made from equal bytes, such as none, have one recipe.
+        missing = {
+            name: self.recipe.of_part(name) for name in self.recipe.parts if name not in finished
+        }
         parts: list[tuple[StorePath, PartRecord]] = []
         for folder in others:
-            if not names_by_recipe:
+            if not missing:
                 break
             if folder == self.folder:
                 continue
-            for record in self._readable(folder / PARTS, sorted(names_by_recipe.values())):
-                if names_by_recipe.get(record.recipe) == record.name:
-                    del names_by_recipe[record.recipe]
+            for record in self._readable(folder / PARTS, sorted(missing)):
+                if missing.get(record.name) == record.recipe:
+                    del missing[record.name]
                     parts.append((folder / PARTS, record))
         return parts
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 TEMPORARY_PREFIX = ".tmp-"
+_MOST_BYTES_OF_NAME = 200
+"""A name on a disk has 255 bytes at most, and a temporary one says more than its file's."""
 DIGEST = "digest"
 """The first field of a small file: the SHA-256 of the bytes that follow its line."""
 _BEGINNING = "{\n"
@@ -41,6 +43,8 @@ _NO_LINKS = (
     errno.EINVAL,
 )
 """Errors of disks without hard links, or with too many; EINVAL is what Windows says of exFAT."""
+_NO_SYNC = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS)
+"""Errors of disks that sync no folders, such as shared ones of virtual machines."""
 _PAUSES_SECONDS = (0.01, 0.05, 0.2, 0.5, 1.0)
 """Between tries to replace a file that is open."""
 
@@ -207,6 +211,9 @@ def sync(path: Path) -> None:
     handle = os.open(path, flags)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if flags == os.O_RDWR or error.errno not in _NO_SYNC:
+            raise
     finally:
         os.close(handle)
 
@@ -234,7 +241,15 @@ def temporary_sibling(path: Path) -> Path:
     It names its machine and its process, so that others can see whether these still write.
     """
     owner = f"{host_tag()}-{os.getpid()}-{secrets.token_hex(4)}"
-    return path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{owner}")
+    return path.with_name(f"{temporary_beginning(path.name)}{owner}")
+
+
+def temporary_beginning(name: str) -> str:
+    """How the names of a file's temporary siblings begin; a digest stands for a long name."""
+    encoded = os.fsencode(name)
+    if len(encoded) > _MOST_BYTES_OF_NAME:
+        name = hashlib.sha256(encoded).hexdigest()
+    return f"{TEMPORARY_PREFIX}{name}-"
 
 
 def host_tag() -> str:

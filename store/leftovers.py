@@ -7,7 +7,7 @@ import shutil
 import time
 from pathlib import Path
 
-from .files import TEMPORARY_PREFIX, host_tag
+from .files import TEMPORARY_PREFIX, host_tag, temporary_beginning
 
 _OWNED = re.compile(re.escape(TEMPORARY_PREFIX) + r".*-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}", re.DOTALL)
 _FOREIGN_SECONDS = 24 * 3600
@@ -20,7 +20,7 @@ def remove_leftovers(path: Path) -> None:
     On this machine the process is looked up; for another machine only the file's age is known.
     """
     pattern = re.compile(
-        re.escape(f"{TEMPORARY_PREFIX}{path.name}-") + r"([0-9a-f]{8})-(\d+)-[0-9a-f]{8}"
+        re.escape(temporary_beginning(path.name)) + r"([0-9a-f]{8})-(\d+)-[0-9a-f]{8}"
     )
     for sibling in path.absolute().parent.glob(f"{TEMPORARY_PREFIX}*"):
         match = pattern.fullmatch(sibling.name)
@@ -31,6 +31,11 @@ def remove_leftovers(path: Path) -> None:
                 shutil.rmtree(sibling)
             else:
                 sibling.unlink()
+
+
+def has_owner(path: Path) -> bool:
+    """Whether a name is one that `temporary_sibling` gave."""
+    return _OWNED.fullmatch(path.name) is not None
 
 
 def is_in_use(path: Path) -> bool:

@@ -7,7 +7,9 @@ share, and a store needs one: any number of commands write to it at once.
 
 import contextlib
 import errno
+import logging
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +17,14 @@ from pathlib import Path
 from .errors import StoreError
 from .files import store_errors
 
+log = logging.getLogger(__name__)
+
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 """Errors of disks that are mounted without locks: Lustre by default, NFS 3 without lockd."""
 _PAUSE_SECONDS = 0.05
 """Pause between two attempts: waiting inside Windows ends after ten seconds."""
+_SILENT_SECONDS = 10.0
+"""How long a command waits without a word; most locks are held for a moment."""
 
 
 @contextlib.contextmanager
@@ -29,10 +35,10 @@ def lock(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[boo
     """
     handle = _open(path)
     try:
-        is_held = _take(handle, path, shared=shared, wait=wait)
-        while wait and not is_held:
-            time.sleep(_PAUSE_SECONDS)
-            is_held = _take(handle, path, shared=shared, wait=wait)
+        is_held = _take(handle, path, shared=shared, wait=False)
+        if wait and not is_held:
+            _wait(handle, path, shared=shared)
+            is_held = True
         try:
             yield is_held
         finally:
@@ -40,6 +46,19 @@ def lock(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[boo
                 _release(handle)
     finally:
         os.close(handle)
+
+
+def _wait(handle: int, path: Path, *, shared: bool) -> None:
+    """Waits until an open file is locked, and says so after a while."""
+    line = "waiting for another command, perhaps a suspended one, that holds the lock %s"
+    saying = threading.Timer(_SILENT_SECONDS, log.warning, (line, path))
+    saying.daemon = True
+    saying.start()
+    try:
+        while not _take(handle, path, shared=shared, wait=True):
+            time.sleep(_PAUSE_SECONDS)
+    finally:
+        saying.cancel()
 
 
 def _open(path: Path) -> int:

@@ -18,6 +18,9 @@ _READ_ONLY = ("http", "https", "data")
 
 _LOCAL = ("file", "local")
 
+_ONE_SLASH = re.compile(r"[A-Za-z][\w+.-]+:/(?!/)")
+"""An address without one of its slashes, which would be a folder of this machine."""
+
 _OPTIONS = {"s3": {"default_block_size": 2**23}, "s3a": {"default_block_size": 2**23}}
 """s3fs reads ten blocks of a file at once, and we read 16 files: with its default blocks of 50 MB
 that takes 8 GB."""
@@ -93,12 +96,18 @@ def store_path(root: "str | StorePath") -> StorePath:
     if not str(root) or not (isinstance(root, str) or hasattr(root, "joinpath")):
         raise ConfigError(f"the store must be a folder or an address, got {root!r}")
     if isinstance(root, Path):
-        if re.match(r"[A-Za-z][\w+.-]+:/", root.as_posix()):
+        if _ONE_SLASH.match(root.as_posix()):
             raise ConfigError(
                 f"the store {str(root)!r} is an address that was turned into a Path, which loses "
                 "part of it: pass it as text, e.g. Store('s3://bucket/path')"
             )
         return root
+    if _ONE_SLASH.match(str(root)) and str(root).partition(":")[0].lower() not in _LOCAL:
+        address = str(root).replace(":/", "://", 1)
+        raise ConfigError(
+            f"the store {str(root)!r} has one slash after the colon: an address has two, as in "
+            f"{address}"
+        )
     protocol, separator, rest = str(root).partition("://")
     if not separator or len(protocol) == 1:  # a drive of Windows, as in C://photos
         return _expanded(str(root))

@@ -8,12 +8,15 @@ from typing import Any
 from .backend import backend_of
 from .edit_log import EditLog
 from .errors import ConfigError, StoreError
+from .kinds import KINDS
 from .names import is_plain_name
 from .parsing import Fields, is_version
 from .paths import StorePath
-from .slots import is_slot
+from .slots import is_slot, split_slot
 
 RUN_FORMAT = 1
+_LONGEST = 255
+"""Characters of a folder's name on any disk."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,8 @@ class Runs:
             )
         if not is_plain_name(name):
             raise ConfigError(f"--run {name!r} is a name that Windows reserves: choose another")
+        if len(name) > _LONGEST:
+            raise ConfigError(f"--run must have at most {_LONGEST} characters, got {len(name):,}")
         return self._folder / name / "run.json"
 
     def names(self) -> list[str]:
@@ -114,11 +119,21 @@ def _parse(value: object, path: StorePath) -> RunRecord:
         # Older records have none.
         stamps=fields.texts("stamps") if isinstance(value, dict) and "stamps" in value else {},
     )
-    fields.require(
-        record.name == path.parent.name, "name", f"{path.parent.name!r}, as the folder's"
-    )
+    folder = path.parent.name
+    if record.name != folder and record.name.lower() == folder.lower():
+        raise StoreError(
+            f"{path} is the record of the run {record.name!r}: write --run {record.name}, because "
+            "some disks take names that differ only in upper and lower case for one"
+        )
+    fields.require(record.name == folder, "name", f"{folder!r}, as the folder's")
     for name in ("versions", "making"):
         for slot, version in getattr(record, name).items():
+            kind = split_slot(slot)[0]
+            if kind not in KINDS and is_plain_name(kind) and is_version(version):
+                raise StoreError(
+                    f"{path} refers to {kind!r}, a kind that this version of cpp-pipe does not "
+                    "know: use the version that wrote it, or another --run"
+                )
             fields.require(is_slot(slot) and is_version(version), name, "versions by slot")
     return record
 

@@ -1,5 +1,6 @@
 """Damage in a store, and files that no run refers to."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -44,14 +45,24 @@ def verify(artifact: Artifact, *, is_quick: bool = False) -> Iterator[Fault]:
         yield from faults
     for name, used in manifest.inputs.items():
         source = artifact.folder.parent.parent / used.kind / used.version
-        if backend.is_file(source / MANIFEST) and Artifact(source).content != used.content:
+        try:
+            is_there = backend.is_file(source / MANIFEST)
+            is_changed = is_there and Artifact(source).content != used.content
+        except StoreError:  # a fault of the source, which is found where that is verified
+            continue
+        if is_changed:
             what = f"was changed since {artifact.kind.name} used it: {name}"
             yield Fault(path=source / MANIFEST, what=what)
 
 
 def verify_runs(store: Store) -> Iterator[Fault]:
-    """Damaged records of runs, and versions that a run refers to and the store has lost."""
+    """Damaged records and decisions of runs, and versions that a run has and the store has lost."""
     for name in store.runs.names():
+        try:
+            store.runs.edits(name).read()
+        except StoreError as error:
+            path = store.root / "runs" / name
+            yield Fault(path=path, what=f"has a damaged log of decisions: {error}")
         try:
             versions = store.runs.read(name).versions
         except StoreError as error:
@@ -109,6 +120,7 @@ class Garbage:
 
     path: StorePath
     bytes: int
+    """What removing it frees, if what is listed before it is removed too."""
     what: str
 
 
@@ -135,18 +147,22 @@ def _is_being_written(store: Store) -> bool:
 
 def _find_garbage(store: Store) -> list[Garbage]:
     kept = _referred_folders(store)
-    garbage = []
+    found: list[tuple[StorePath, str]] = []
     for artifact in store.artifacts():
         if artifact.folder not in kept:
-            garbage.append(_measure(artifact.folder, "a version that no run refers to"))
+            found.append((artifact.folder, "a version that no run refers to"))
     for folder in store.drafts():
         if folder not in kept:
-            garbage.append(_measure(folder, "an unfinished version that no run refers to"))
-    known = {item.path for item in garbage}
+            found.append((folder, "an unfinished version that no run refers to"))
+    known = {path for path, _ in found}
     for path, what in backend_of(store.root).leftovers(store.root, kept):
         if not known.intersection(path.parents):
-            garbage.append(_measure(path, what))
-    return garbage
+            found.append((path, what))
+    names: Counter[tuple[int, int]] = Counter()
+    return [
+        Garbage(path=path, bytes=backend_of(path).bytes_freed(path, names), what=what)
+        for path, what in found
+    ]
 
 
 def collect(store: Store) -> list[Garbage]:
@@ -181,7 +197,3 @@ def _referred_folders(store: Store) -> set[StorePath]:
             for used in Artifact(folder).manifest.inputs.values():
                 waiting.append(store.folder(KINDS[used.kind], used.version))
     return kept
-
-
-def _measure(path: StorePath, what: str) -> Garbage:
-    return Garbage(path=path, bytes=backend_of(path).bytes_under(path), what=what)

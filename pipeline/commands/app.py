@@ -20,6 +20,7 @@ from ...store.paths import expanded
 from .. import signals
 from ..making.engines import torchrun
 from . import messages
+from .lasting_terminal import lasting
 from .usage import PROGRAM, UsageError, check_command, usage_line
 
 GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
@@ -104,6 +105,12 @@ _NO_MEMORY = re.compile(
 )
 
 
+_NO_THREADS = (
+    "the system lets this user start no more threads: raise the limit (ulimit -u, or that of the "
+    "container), or end other programs; finished parts are kept"
+)
+
+
 class _Commands(TyperGroup):
     """Loads the module of a command when it is called: --help and status load no other.
 
@@ -164,6 +171,7 @@ class _Commands(TyperGroup):
                 stream, io.TextIOWrapper
             ):  # names of files may hold bytes that are no text
                 stream.reconfigure(errors="backslashreplace")
+        sys.stdout, sys.stderr = lasting(sys.stdout), lasting(sys.stderr)
         try:
             with _usage_in_one_line():
                 return super().invoke(ctx)
@@ -179,16 +187,17 @@ class _Commands(TyperGroup):
         except UnicodeEncodeError as error:  # e.g. of Arrow
             _end_with(f"{error.object!r} is not UTF-8: rename the file or folder", error)
         except (MemoryError, RuntimeError) as error:
+            if "can't start new thread" in str(error):
+                _end_with(_NO_THREADS, error)
             if not is_of_memory(error):
                 raise
             _end_with(f"not enough memory ({error}): use fewer rows, or smaller numbers", error)
         except KeyboardInterrupt as error:
-            messages.say_error(
-                "stopped; what is finished is kept, and the same command continues from there"
-            )
-            raise typer.Exit(130) from error
+            message = "stopped; what is finished is kept, and the same command continues from there"
+            _end_with(message, error, code=130)
         finally:
-            messages.finish()
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                messages.finish()
 
 
 def is_of_memory(error: Exception) -> bool:
@@ -200,10 +209,20 @@ def _describe_os_error(error: OSError) -> str:
     """An error of the operating system; where it names no file, the disks to check."""
     if error.filename is not None:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, FileNotFoundError) and not _has_working_directory():
+        return "the working directory was removed: change to one that exists"
     return (
         f"{error.strerror}, and the system does not say of which file: check the disks of the "
         "images, of the store and of temporary files (TMPDIR)"
     )
+
+
+def _has_working_directory() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -216,11 +235,11 @@ def _usage_in_one_line() -> Iterator[None]:
         raise typer.Exit(2) from error
 
 
-def _end_with(message: str, error: BaseException) -> NoReturn:
-    """Prints an error as one line, and ends with exit code 2."""
-    with contextlib.suppress(OSError):  # stderr may be full, too
+def _end_with(message: str, error: BaseException, *, code: int = 2) -> NoReturn:
+    """Prints an error as one line, and ends with an exit code."""
+    with contextlib.suppress(OSError):  # stderr may be full, or its terminal gone
         messages.say_error(one_line(message))
-    raise typer.Exit(2) from error
+    raise typer.Exit(code) from error
 
 
 app = typer.Typer(

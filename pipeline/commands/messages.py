@@ -41,8 +41,9 @@ def show_progress(mode: str = AUTO, log_file: Path | None = None) -> ShownProgre
         if (current.mode, current.log_file, current.stream) == asked:
             return current.progress
         finish()
-    # Of the processes of torchrun only the first one reports, so only it writes the file.
-    progress = open_progress(mode, log_file if torchrun.rank() == 0 else None)
+    # Of the processes of torchrun only the first one reports, so only it writes the file. Without a
+    # file no rank is read: a wrong RANK is an error, which must be shown.
+    progress = open_progress(mode, None if log_file is None or torchrun.rank() else log_file)
     _open.append(_Open(mode=mode, log_file=log_file, stream=sys.stderr, progress=progress))
     return progress
 

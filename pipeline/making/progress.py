@@ -1,5 +1,6 @@
 """Progress of a command: counts what the stages report, and shows it where the user wants it."""
 
+import contextlib
 import math
 import sys
 import threading
@@ -90,8 +91,9 @@ class ShownProgress:
     def report(self, line: str, *, is_error: bool = False) -> None:
         """Shows a message on a line of its own."""
         with self._lock:
-            for display in self._displays:
-                display.message(line, is_error=is_error)
+            with contextlib.ExitStack() as each:  # the log file also where a terminal is gone
+                for display in reversed(self._displays):
+                    each.callback(display.message, line, is_error=is_error)
 
     def end(self) -> None:
         """Ends the current count, whose work is all done."""

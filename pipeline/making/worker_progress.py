@@ -4,7 +4,7 @@ import os
 import queue
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from ...stages.contract import Progress, Spent
@@ -93,5 +93,8 @@ def _pass_on(messages: "Queue[Any]", progress: Progress, is_over: threading.Even
         if name == "report" and reported_by.setdefault(str(values[0]), worker) != worker:
             continue
         if name != "start" or not is_started:
-            getattr(progress, name)(*values, **named)
+            # Where nothing can be shown, this process says so itself. A worker whose messages
+            # nobody takes would never end.
+            with suppress(OSError):
+                getattr(progress, name)(*values, **named)
         is_started = is_started or name == "start"

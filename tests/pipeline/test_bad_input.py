@@ -154,6 +154,15 @@ def test_with_nothing_embedded_the_error_says_how_to_begin(store):
     assert not store.exists()
 
 
+def test_a_working_directory_that_was_removed_is_named(store, tmp_path, monkeypatch):
+    """The user was told to check the disks of the images and of the store."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    line = fail(store, "embed", "--images", tmp_path)
+    assert "the working directory was removed: change to one that exists" in line
+
+
 def test_a_store_of_another_format_is_refused(store):
     store.mkdir()
     (store / "store.json").write_text('{"format": 2}')

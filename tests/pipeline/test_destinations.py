@@ -207,15 +207,17 @@ with whole_{kind}(Path({str(path)!r})) as temporary:
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
-def test_the_next_run_removes_leftovers_of_a_killed_one(tmp_path, kind):
-    path = tmp_path / "out"
+@pytest.mark.parametrize("name", ["out", "\u864e" * 80], ids=["short", "long"])
+def test_the_next_run_removes_leftovers_of_a_killed_one(tmp_path, kind, name):
+    """A name of 80 Chinese characters has 240 bytes: its temporary one was too long for a disk."""
+    path = tmp_path / name
     (left,) = kill_while_writing(path, kind)
     other = temporary_sibling(tmp_path / "another")
     other.write_text("of another destination")
     with {"file": whole_file, "folder": whole_folder}[kind](path) as temporary:
         assert not left.exists()
         (temporary if kind == "file" else temporary / "inside").write_text("whole")
-    assert sorted(item.name for item in tmp_path.iterdir()) == sorted(["out", other.name])
+    assert sorted(item.name for item in tmp_path.iterdir()) == sorted([name, other.name])
 
 
 def test_every_command_that_writes_removes_leftovers(store, tmp_path, digit_shards):

@@ -5,6 +5,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -176,6 +177,18 @@ def children(process: int) -> list[int]:
     ]
 
 
+def test_a_limit_of_threads_gives_one_line(
+    tmp_path: Path, many: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(thread: threading.Thread) -> None:
+        """What a container with a limit of processes does."""
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    line = fail(tmp_path / "store", *words(many[0]))
+    assert "start no more threads: raise the limit (ulimit -u" in line
+
+
 def is_running(process: int) -> bool:
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -238,6 +251,21 @@ def test_a_signal_stops_cleanly_and_the_same_command_continues(
     assert Store(store).artifacts() == []
     assert "parts are there already" in resume(store, shards)
     assert open_whole(store).content == content
+
+
+@pytest.mark.slow
+def test_a_command_whose_output_nobody_reads_stops_cleanly_and_logs_it(
+    tmp_path: Path, many: tuple[Path, str]
+):
+    """It ended with 1, and its log file did not say that it was stopped."""
+    store, log = tmp_path / "store", tmp_path / "log.txt"
+    with fork(*words(many[0]), "--store", str(store), "--log-file", str(log)) as process:
+        wait_until(lambda: count_parts(store) >= 1)
+        process.stderr.close()
+        os.killpg(process.pid, signal.SIGTERM)
+        process.process.join(_PATIENCE_SECONDS)
+    assert process.poll() == 130
+    assert "cpp-pipe: stopped; what is finished is kept" in log.read_text().splitlines()[-1]
 
 
 @pytest.mark.slow

@@ -160,6 +160,21 @@ def test_gc_removes_leftovers_of_a_killed_process(tmp_path: Path, store: Store):
     assert not any(path.exists() for path in left)
 
 
+def test_gc_keeps_temporary_files_of_other_programs_beside_the_store(tmp_path: Path, store: Store):
+    """With --store . a folder of a project is the store's, too."""
+    make(store, quantizer_job(store))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    root = tmp_path / "store"
+    kept = [root / name for name in (".tmp-notes/.tmp-a", "src/.tmp-b", "src/.tmp-c/d")]
+    left = root / "src" / f".tmp-x-{host_tag()}-{ended.pid}-0123abcd"
+    for path in (*kept, left):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
+    assert [item.path for item in collect(store)] == [left]
+    assert all(path.read_text() == "mine" for path in kept)
+
+
 def _is_free(store: Store) -> bool:
     with backend_of(store.root).collecting(store.root) as is_held:
         return is_held

@@ -1,5 +1,6 @@
 """Progress: rates, the time spent on each step, and messages of workers."""
 
+import errno
 import io
 import json
 import os
@@ -417,3 +418,29 @@ def test_progress_of_workers_reaches_the_process_that_started_them():
     assert (look.parts_done, look.parts) == (3, 4)
     assert line._count.spent["encode"] == 10
     assert sorted(stream.getvalue().splitlines()) == ["every process says this", "hello"]
+
+
+class ClosedPipe(io.StringIO):
+    """A stream whose reader, such as `head`, has ended."""
+
+    def write(self, text: str) -> int:
+        """Raises what a pipe without a reader raises."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
+def say_much(progress: QueueProgress) -> None:
+    """Reports more than a pipe between processes holds."""
+    for _ in range(100):
+        progress.report("x" * 10_000)
+
+
+def test_a_worker_ends_although_nothing_can_be_shown():
+    """It waited forever for somebody to take its messages."""
+    context = get_context("spawn")
+    with forwarded_progress(shown(Lines(ClosedPipe()), Clock())) as queue:
+        worker = context.Process(target=say_much, args=(queue,))
+        worker.start()
+        worker.join(60)
+        worker.kill()
+        worker.join()
+    assert worker.exitcode == 0

@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from cpp_pipe.pipeline.making.engines import torchrun
-from cpp_pipe.store import ConfigError
+from cpp_pipe.store import ConfigError, Store
 
-from .cli import call
+from .cli import call, fail
 
 NAMES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "TORCHELASTIC_RUN_ID", "LOCAL_WORLD_SIZE")
 
@@ -39,6 +39,22 @@ def test_a_rank_set_by_torchrun_is_used(monkeypatch, given):
     monkeypatch.setenv("RANK", "x")
     with pytest.raises(ConfigError, match="RANK in the environment must be a whole number, got"):
         torchrun.rank()
+
+
+@pytest.mark.parametrize("words", [["status"], ["gc", "--log-file", "log.txt"]])
+@pytest.mark.parametrize("rank", ["", "x"])
+def test_a_rank_that_is_no_number_is_one_line_of_error(monkeypatch, tmp_path, words, rank):
+    """Showing the error read the same variable, and ended in a traceback."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "store.json").write_text('{"format": 1}')
+    Store("store").runs.update("mine", sources={"part": "place"})
+    for name, value in {"RANK": rank, "WORLD_SIZE": "4", "MASTER_ADDR": "localhost"}.items():
+        monkeypatch.setenv(name, value)
+    assert fail("store", *words) == (
+        f"cpp-pipe: RANK in the environment must be a whole number, got {rank!r}: unset it, or "
+        "start the command by torchrun"
+    )
 
 
 @pytest.mark.parametrize(("size", "code"), [("2", 2), ("1", -6), ("x", -6)])

@@ -1,5 +1,6 @@
 """Parts as tasks of a Ray cluster: the same content, with a node that dies half-way."""
 
+import errno
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from cpp_pipe.pipeline.making.engines.ray_cluster import task_errors
 from cpp_pipe.stages.sources.digits import write_digit_shards
 
 from .cli import DIGITS, embed, open_whole
@@ -102,6 +104,17 @@ def test_an_error_in_a_task_is_one_line(cluster: Any, tmp_path: Path):
     last = errors.splitlines()[-1]
     assert last.startswith("cpp-pipe: the shard ") and "00001.tar is not a tar" in last
     assert "Traceback" not in errors
+
+
+def test_an_error_of_the_system_in_a_task_keeps_its_number_and_its_file():
+    """Without them the command took it for a bug, and ended in a traceback."""
+    import ray  # pyright: ignore[reportMissingImports]
+
+    cause = PermissionError(errno.EACCES, "Permission denied", "/images/a.tar")
+    failed = ray.exceptions.RayTaskError("make", "a traceback", cause).as_instanceof_cause()
+    with pytest.raises(PermissionError) as raised, task_errors(ray, "make embeddings"):
+        raise failed
+    assert (raised.value.errno, raised.value.filename) == (errno.EACCES, "/images/a.tar")
 
 
 def test_an_absent_cluster_gives_one_line(tmp_path: Path):

@@ -9,6 +9,7 @@ import struct
 import termios
 from collections.abc import Sequence
 from fcntl import ioctl
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from cpp_pipe.pipeline.making.progress import MODES
 
 from ..forked import fork_on
 from ..stages.sources.image_files import png
-from .cli import SMALL, call, embed, succeed
+from .cli import SMALL, call, embed, open_whole, succeed
 
 SHORT = {"status", "skipped", "lineage", "doctor"}
 """Commands that only read a few small files."""
@@ -213,8 +214,10 @@ def test_no_line_of_a_command_is_wider_than_80_columns(world, tmp_path, name, co
 # A real terminal.
 
 
-def on_a_terminal(words: Sequence[str], columns: int, **variables: str) -> tuple[int, str]:
-    """Runs a command on a terminal; returns its exit code and all its output."""
+def begin_on_a_terminal(
+    words: Sequence[str], columns: int, **variables: str
+) -> tuple[ForkServerProcess, int]:
+    """Begins a command on a terminal; returns its process, and the terminal's other end."""
     leader, follower = pty.openpty()
     ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     unset = ("CI", "COLUMNS", "NO_COLOR")
@@ -222,6 +225,12 @@ def on_a_terminal(words: Sequence[str], columns: int, **variables: str) -> tuple
     environment |= {"TERM": "xterm-256color", **variables}
     process = fork_on(follower, *words, env=environment)
     os.close(follower)
+    return process, leader
+
+
+def on_a_terminal(words: Sequence[str], columns: int, **variables: str) -> tuple[int, str]:
+    """Runs a command on a terminal; returns its exit code and all its output."""
+    process, leader = begin_on_a_terminal(words, columns, **variables)
     drawn = b""
     while True:
         ready, _, _ = select.select([leader], [], [], 120)
@@ -274,3 +283,18 @@ def test_a_terminal_that_cannot_redraw_gets_lines(world, variables, is_live, has
     assert code == 0
     assert ("\x1b[2K" in drawn) == is_live
     assert bool(re.search(r"\x1b\[[0-9;]*m", drawn)) == has_colour
+
+
+@pytest.mark.parametrize("progress", ["bar", "log"])
+def test_a_command_goes_on_where_its_terminal_is_closed(world, tmp_path, progress):
+    """One that no signal told so, after `disown`, ended at its next line of progress."""
+    words = ["embed", "--images", str(world / "images"), "--model", "digits-clip"]
+    words += ["--pretrained", "shipped", "--store", str(tmp_path / "store"), "--batch-size", "4"]
+    process, leader = begin_on_a_terminal([*words, "--progress", progress], 80)
+    drawn = b""
+    while b"listing the images" not in drawn:
+        drawn += os.read(leader, 65536)
+    os.close(leader)
+    process.join(120)
+    assert process.exitcode == 0
+    assert open_whole(tmp_path / "store").rows == 24

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cpp_pipe.pipeline import threads
-from cpp_pipe.pipeline.threads import free_processors, processors, read_quota
+from cpp_pipe.pipeline.threads import free_processors, limited_to, processors, read_quota
 
 QUOTAS = {
     "none": ("0::/\n", {}, None),
@@ -76,6 +76,24 @@ def test_the_number_of_threads_named_by_the_user_is_used(
     monkeypatch.setenv("OMP_NUM_THREADS", variable)
     assert processors() == (own if count is None else count)
     assert 1 <= free_processors() <= processors()
+
+
+@pytest.mark.parametrize("variable", ["4,2", "0", "", "many", None])
+def test_a_limit_leaves_the_variable_of_the_user_as_it_was(
+    monkeypatch: pytest.MonkeyPatch, variable: str | None
+):
+    """What is no single number ended the command in a traceback, once its parts were made."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    with limited_to(1):  # at its end the libraries have as many threads as before
+        if variable is None:
+            monkeypatch.delenv("OMP_NUM_THREADS")
+        else:
+            monkeypatch.setenv("OMP_NUM_THREADS", variable)
+        usual = processors()
+        with limited_to(1):
+            assert processors() == 1
+        assert os.environ.get("OMP_NUM_THREADS") == variable
+        assert processors() == usual
 
 
 SPINNING = "while True: pass"

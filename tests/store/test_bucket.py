@@ -415,13 +415,26 @@ def test_old_copies_within_the_bound_stay(bucket, monkeypatch):
     assert z.is_file()
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "many", "nan", "inf"])
+@pytest.mark.parametrize("text", ["0", "-1", "many", "nan", "inf", "1e305"])
 def test_an_invalid_bound_is_refused(bucket, monkeypatch, text):
     artifact = publish(Store(bucket))
     copy_of(artifact).unlink()
     monkeypatch.setenv("CPP_PIPE_CACHE_GIB", text)
     with pytest.raises(ConfigError, match="CPP_PIPE_CACHE_GIB"):
         copy_of(artifact)
+
+
+def test_a_user_without_a_home_is_told_to_name_a_folder(monkeypatch):
+    """A container may run as a number that the system does not know."""
+
+    def find_nobody(number: int) -> Any:
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    for name in ("HOME", "CPP_PIPE_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", find_nobody)
+    with pytest.raises(ConfigError, match="no home folder .*: name a folder with CPP_PIPE_CACHE"):
+        cache.folder()
 
 
 def test_gc_removes_copies_that_were_not_used_for_long(bucket, tmp_path):

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -144,6 +145,20 @@ def test_a_part_of_another_version_is_reused(root):
     assert [file.sha256 for file in draft.finished()["a-00"].files.values()] == [
         file.sha256 for file in first.part_names["a-00"].files.values()
     ]
+
+
+def test_parts_of_one_recipe_are_found_and_reused(root):
+    """Features of two empty shards: a second worker, or the next command, ended in a traceback."""
+    store, alike = Store(root), dict.fromkeys(PARTS[:2], {"embeddings": "of no rows"})
+    made = replace(recipe(), parts=alike)
+    draft = store.draft(made)
+    for name in alike:
+        draft.make_part(name, write_features)
+    draft = store.draft(made)
+    assert sorted(draft.finished()) == list(alike)
+    draft.publish({}, {})
+    more = replace(made, parts={**alike, "c-02": {"embeddings": "others"}})
+    assert sorted(store.draft(more).finished()) == list(alike)
 
 
 def test_a_reused_part_is_linked_on_a_disk(tmp_path):

@@ -12,7 +12,7 @@ from pathlib import Path
 import portalocker.portalocker
 import pytest
 
-from cpp_pipe.store import StoreError
+from cpp_pipe.store import StoreError, locks
 from cpp_pipe.store.locks import lock
 
 
@@ -74,6 +74,22 @@ def test_a_waiting_process_gets_the_lock_when_its_owner_ends(tmp_path: Path):
         threading.Timer(0.3, owner.kill).start()
         with lock(path) as is_held:
             assert is_held
+
+
+def test_a_command_that_waits_for_long_says_for_what(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """Where the other one was suspended, it waited forever without a word."""
+    monkeypatch.setattr(locks, "_SILENT_SECONDS", 0.1)
+    path = tmp_path / "lock"
+    with held_by_another(path, "alone") as owner:
+        threading.Timer(1, owner.kill).start()
+        with lock(path):
+            assert f"that holds the lock {path}" in caplog.text
+    caplog.clear()
+    with lock(path):
+        pass
+    assert caplog.text == ""
 
 
 def test_a_lock_excludes_versions_that_lock_by_flock(tmp_path: Path):

@@ -1,7 +1,9 @@
 """The store as a whole, on a disk and in a bucket: versions, formats, runs, verify, gc."""
 
+import errno
 import json
 import os
+import stat
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,10 +19,12 @@ from cpp_pipe.store.digest import digest_json
 from cpp_pipe.store.kinds import FEATURES
 from cpp_pipe.store.manifest import Manifest, PartRecord
 from cpp_pipe.store.paths import StorePath, is_in_bucket
-from cpp_pipe.store.upkeep import collect, find_garbage, verify
+from cpp_pipe.store.upkeep import collect, find_garbage, verify, verify_runs
 
+from ..rights import file_modes_hold
 from ..small_disk import no_file_may_grow_above
 from .stores import (
+    PARTS,
     assignments_table,
     json_values,
     publish,
@@ -86,7 +90,8 @@ def test_a_store_of_another_format_is_refused(root):
 def test_an_artifact_of_another_format_is_refused(root):
     artifact = publish(Store(root))
     rewrite(artifact.folder / "manifest.json", lambda value: value.update(format=7))
-    with pytest.raises(StoreError, match="in format 7"):
+    # Another store would embed all images again.
+    with pytest.raises(StoreError, match=r"in format 7, .* or begin another run with --run"):
         _ = Artifact(artifact.folder).manifest
 
 
@@ -139,6 +144,44 @@ def test_a_quick_verify_names_missing_and_truncated_files_and_reads_none(root):
     assert "missing" in faults[gone] and "bytes instead of" in faults[cut]
 
 
+def publish_with_input(store: Store) -> tuple[Artifact, Artifact]:
+    """Published features, and assignments that were made from them."""
+    source = publish(store)
+    draft = store.draft(recipe(kind="assignments"))
+    for name in draft.recipe.parts:
+        draft.make_part(name, lambda scratch: write_assignments(scratch, assignments_table()))
+    return source, draft.publish({"features": source}, {})
+
+
+def test_verify_reads_on_where_what_an_artifact_was_made_from_is_damaged(root):
+    """The first damaged manifest ended the command, and other damage was not named."""
+    source, made = publish_with_input(Store(root))
+    (source.folder / "manifest.json").write_text("{")
+    cut = file_of(made, "b-01", "rows")
+    cut.write_bytes(cut.read_bytes()[:-4])
+    assert [fault.path for fault in verify(Artifact(source.folder))] == [
+        source.folder / "manifest.json"
+    ]
+    assert [fault.path for fault in verify(Artifact(made.folder))] == [cut]
+
+
+@pytest.mark.parametrize("damaged", [b"{", None])
+def test_verify_names_a_damaged_decision(root, damaged: bytes | None):
+    store = Store(root)
+    store.runs.update("mine", settings={"train": {"lr": 1.0}})
+    log = store.runs.edits("mine")
+    for seen in range(2):
+        log.append({"by": "ada", "op": "name"}, seen=seen)
+    assert list(verify_runs(store)) == []
+    first = store.root / "runs" / "mine" / "edits" / "00000001.json"
+    if damaged is None:
+        first.unlink()
+    else:
+        first.write_bytes(damaged)
+    (fault,) = verify_runs(store)
+    assert str(first) in fault.what and fault.path == store.root / "runs" / "mine"
+
+
 def set_age(path: StorePath, seconds: float) -> None:
     """Dates a file's last change back by some seconds."""
     assert isinstance(path, Path), "in a bucket the date of a file cannot be set"
@@ -178,13 +221,26 @@ def test_gc_never_removes_what_a_run_refers_to(root):
     assert find_garbage(store) == []
 
 
+def test_gc_removes_nothing_where_it_may_not_look_into_a_run(tmp_path, monkeypatch):
+    """In Python 3.14 the run was taken for one that is gone, and its artifacts were removed."""
+    monkeypatch.setattr(Path, "is_file", lambda path: os.path.isfile(path))
+    monkeypatch.setattr(Path, "is_dir", lambda path: os.path.isdir(path))
+    store = Store(tmp_path)
+    kept = publish(store)
+    store.runs.update("mine", versions={"features": kept.version})
+    folder = tmp_path / "runs" / "mine"
+    folder.chmod(0)
+    try:
+        with file_modes_hold(), pytest.raises(StoreError, match=r"Permission denied"):
+            collect(store)
+    finally:
+        folder.chmod(0o755)
+    assert collect(store) == [] and list(verify(kept)) == []
+
+
 def test_gc_keeps_the_inputs_of_what_a_run_refers_to(root):
     store = Store(root)
-    source = publish(store, recipe(config={"gamma": 1.0}))
-    draft = store.draft(recipe(kind="assignments"))
-    for name in draft.recipe.parts:
-        draft.make_part(name, lambda scratch: write_assignments(scratch, assignments_table()))
-    made = draft.publish({"features": source}, {})
+    _, made = publish_with_input(store)
     store.runs.update("mine", versions={"assignments": made.version})
     assert find_garbage(store) == []
 
@@ -205,6 +261,21 @@ def test_gc_finds_files_that_a_killed_process_left_on_a_disk(tmp_path):
     assert [item.path for item in find_garbage(store)] == [left]
     assert [item.bytes for item in collect(store)] == [4]
     assert not left.exists() and find_garbage(store) == []
+
+
+def test_gc_counts_the_bytes_that_it_frees(tmp_path):
+    """Parts that a newer version has too were counted, although they stay on the disk."""
+    store = Store(tmp_path)
+    first = publish(store)
+    second = publish(store, recipe(parts=(*PARTS, "d-03")))
+    own = sum(path.stat().st_size for path in first.folder.rglob("*.json"))
+    store.runs.update("mine", versions={"features": second.version})
+    assert {item.path: item.bytes for item in find_garbage(store)} == {first.folder: own}
+    store.runs.update("mine", versions={"features": None})
+    files = {path.stat().st_ino: path.stat().st_size for path in tmp_path.glob("features/*/**/*.*")}
+    folders = [first.folder, second.folder]
+    assert sorted(item.path for item in find_garbage(store)) == sorted(folders)
+    assert sum(item.bytes for item in collect(store)) == sum(files.values())
 
 
 def test_gc_lists_no_temporary_files_of_a_command_that_still_writes(tmp_path):
@@ -239,10 +310,47 @@ def test_concurrent_updates_of_a_run_are_all_kept(root):
     assert sorted(runs.read("mine").versions) == slots
 
 
+def test_a_disk_that_syncs_no_folders_holds_a_store(tmp_path, monkeypatch):
+    """Those that a virtual machine shares with its host may not: nothing could be written."""
+    sync = os.fsync
+
+    def sync_files(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", sync_files)
+    assert list(verify(publish(Store(tmp_path)))) == []
+
+
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "a b"])
 def test_a_name_of_a_run_that_could_leave_its_folder_is_refused(root, name):
     with pytest.raises(ConfigError, match="--run must begin with"):
         Store(root).runs.read(name)
+
+
+def test_a_name_of_a_run_that_is_too_long_for_a_disk_is_refused(root):
+    """It was called a file that cannot be read, and must be restored."""
+    with pytest.raises(ConfigError, match="--run must have at most 255 characters, got 300"):
+        Store(root).runs.read("a" * 300)
+
+
+def test_a_run_that_a_disk_finds_under_a_name_in_other_case_is_not_damaged(tmp_path):
+    """Disks of macOS and Windows do; a link finds it under another name on any."""
+    runs = Store(tmp_path).runs
+    runs.update("Photos", settings={"train": {"lr": 1.0}})
+    (tmp_path / "runs" / "photos").symlink_to("Photos")
+    with pytest.raises(StoreError, match=r"is the record of the run 'Photos': write --run Photos"):
+        runs.read("photos")
+    assert runs.read("Photos").settings == {"train": {"lr": 1.0}}
+
+
+def test_a_run_of_a_newer_version_is_not_damaged(root):
+    runs = Store(root).runs
+    runs.update("mine", versions={"features": "0" * 16})
+    rewrite(runs.path("mine"), lambda record: record["versions"].update(songs="0" * 16))
+    with pytest.raises(StoreError, match="'songs', a kind that this version of cpp-pipe does not"):
+        runs.read("mine")
 
 
 def test_a_lock_is_free_once_its_owner_releases_it(root):

@@ -83,8 +83,8 @@ class _Threads:
         self._started += 1
         # A daemon, because an interrupted command must not wait for the download of a shard.
         thread = threading.Thread(target=self._make, args=(number, part, has_next), daemon=True)
+        thread.start()  # may raise: only a thread that runs can be waited for
         self.running[number] = thread
-        thread.start()
 
     def stop_after(self, number: int) -> None:
         """Stops the threads with higher numbers when they next report progress."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ....stages.contract import Runtime
-from ....store import ConfigError, CppPipeError, StoreError
+from ....store import ConfigError, StoreError
 from ....store.errors import first_line
 from ....store.paths import StorePath, is_in_bucket
 from ...wording import counted
@@ -86,9 +86,10 @@ def task_errors(ray: Any, action: str) -> Iterator[None]:
     try:
         yield
     except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, CppPipeError):
-            raise error.cause from error
-        raise
+        if isinstance(error.cause, ray.exceptions.RayError):
+            raise
+        # Ray's own error is of the same class, but without the number and the file of an OSError.
+        raise error.cause from error
     except ray.exceptions.RayError as error:
         raise StoreError(
             f"Ray could not {action} ({first_line(error)}): run the same command again; finished "

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ....store.errors import ShardError
+from ....store.kinds import KINDS
+from ....store.manifest import STORE_FILE
 from ..ignored_files import hint_at_extra, list_suffixes
 from ..image_formats import FIRST_SUFFIXES, is_image_suffix
 from ..input_kinds import is_visible, require_kind
@@ -55,8 +57,9 @@ def walk(
     """Every folder from `root` down that holds images, with its images, all in natural order.
 
     A file without a suffix is an image if it begins like one. Adds other files to `left_out`, by
-    suffix. Skips hidden files and folders, and those of operating systems. Follows each linked
-    folder once, but no link to a folder that contains `root` or lies inside it.
+    suffix. Skips hidden files and folders, those of operating systems, and the artifacts of a
+    store. Follows each linked folder once, but no link to a folder that contains `root` or lies
+    inside it.
     """
     real_root = os.path.realpath(root)
     seen = {real_root}
@@ -84,6 +87,9 @@ def _scan(folder: Path, left_out: Counter[str] | None) -> tuple[list[FolderImage
             is_folder = {entry.name: entry.is_dir() for entry in entries if is_visible(entry.name)}
     except OSError as error:
         raise ShardError(f"the folder {folder} cannot be read: {error.strerror}") from error
+    if STORE_FILE in is_folder and "runs" in is_folder:
+        # Figures and small images that a store made of the images beside it are none of them.
+        is_folder = {name: is_folder[name] for name in is_folder.keys() - KINDS.keys() - {"runs"}}
     names = sorted(is_folder, key=natural_key)
     texts: dict[str, dict[str, str]] = {}
     image_names = []

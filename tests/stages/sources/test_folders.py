@@ -68,6 +68,16 @@ def test_files_of_operating_systems_are_skipped(tmp_path):
     assert keys(tmp_path) == ["a.jpg"]
 
 
+def test_what_a_store_beside_the_images_made_of_them_is_skipped(tmp_path):
+    """Where `--images .` made the store, its figures were embedded when images were added."""
+    store = touch(tmp_path / "artifacts", "store.json", "lock", "runs/default/run.json",
+                  "k_curve/0/parts/a.png", "sprites/0/parts/0.jpg", "shards/b.jpg")  # fmt: skip
+    touch(tmp_path, "a.jpg", "embeddings/c.jpg")
+    assert keys(tmp_path) == ["a.jpg", "artifacts/shards/b.jpg", "embeddings/c.jpg"]
+    (store / "store.json").unlink()
+    assert "artifacts/sprites/0/parts/0.jpg" in keys(tmp_path)
+
+
 def test_a_link_to_a_folder_is_followed_once_and_never_in_a_circle(tmp_path):
     root = touch(tmp_path / "root", "cats/1.jpg")
     elsewhere = touch(tmp_path / "elsewhere", "2.jpg", "deep/3.jpg")

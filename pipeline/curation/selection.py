@@ -169,10 +169,11 @@ def _clusters_by_caption(patterns: Sequence[str], captions: Mapping[int, str] | 
     names = {cluster: caption.lower() for cluster, caption in captions.items()}
     numbers: list[int] = []
     for pattern in patterns:
+        wildcards = pattern.lower().replace("[", "[[]")  # a bracket stands for itself
         matches = [
             cluster
             for cluster, name in names.items()
-            if fnmatch.filter((name, _first_word(name)), pattern.lower())
+            if fnmatch.filter((name, _first_word(name)), wildcards)
         ]
         if not matches:
             raise ConfigError(

@@ -124,6 +124,8 @@ class IndexSettings:
             raise ConfigError(
                 f"index.target_recall must be above 0 and at most 1, got {self.target_recall}"
             )
+        if self.seed < 0:
+            raise ConfigError(f"index.seed must be at least 0, got {self.seed}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,14 +84,18 @@ def key_of(path: str) -> str:
     return key if split_name(f"{key}.jpg") is not None else key[2:]
 
 
-def distinct(key: str, taken: set[str]) -> str:
-    """A key that is not `taken`, with a number appended if needed; adds it to `taken`."""
-    first, number = key, 1
-    while key in taken:
+def distinct(key: str, taken: dict[str, int]) -> str:
+    """A key that is not `taken`, with a number appended if needed; adds it to `taken`.
+
+    `taken` has the last number of each key: counted again, a million equal keys would take days.
+    """
+    name, number = key, taken.get(key, 1)
+    while name in taken:
         number += 1
-        key = f"{first}-{number}"
-    taken.add(key)
-    return key
+        name = f"{key}-{number}"
+    taken[key] = number
+    taken.setdefault(name, 1)
+    return name
 
 
 def write_shard(path: Path, samples: Iterable[Mapping[str, str | bytes]]) -> int:
@@ -157,7 +161,7 @@ def _samples(
     renamed: list[tuple[str, str]],
 ) -> Iterator[Mapping[str, str | bytes]]:
     """The samples as WebDataset writes them; adds to `skipped` and `renamed`."""
-    taken: set[str] = set()
+    taken: dict[str, int] = {}
     for folder, images in folders:
         for image in images:
             path = f"{folder}/{image.name}" if folder else image.name

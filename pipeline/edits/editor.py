@@ -217,6 +217,8 @@ class Editor:
 
     def _rows(self, images: "Sequence[int | str] | np.ndarray") -> list[int]:
         """The row of each image, ascending, without repetitions."""
+        if isinstance(images, str | int | np.integer):  # a text would be a key for each letter
+            images = [images]
         embeddings = self._run.artifact("embeddings")
         keys = [image for image in images if isinstance(image, str)]
         rows = {_whole(image, "row") for image in images if not isinstance(image, str)}

@@ -88,7 +88,7 @@ def test_a_name_of_two_images_is_refused_with_the_names_that_work(store):
 def test_a_key_of_two_images_is_refused_beside_others_and_by_the_command(store, tmp_path):
     """Alone, in Python, it was refused; else both images were excluded."""
     run = Run.open(Store(store))
-    with pytest.raises(QueryError, match="the key 'a.png' is in several parts: write one of"):
+    with pytest.raises(QueryError, match=r"the key 'a\.png' is in several parts: write one of"):
         run.edits.exclude(images=["b.png", "a.png"])
     assert "the key 'a.png' is in several parts" in fail(store, "edit", "exclude", "--key", "a.png")
     (tmp_path / "keys.txt").write_text("a.png\nb.png\n")

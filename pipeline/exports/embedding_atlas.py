@@ -81,7 +81,10 @@ def _tables(
 
 
 def project(x: np.ndarray, method: Projection) -> np.ndarray:
-    """Rows (n, d) as points (n, 2) in float32: their first principal components, or by UMAP."""
+    """Rows (n, d) as points (n, 2) in float32: their first principal components, or by UMAP.
+
+    The second component of rows of one number is 0.
+    """
     if method == "umap":
         try:
             umap = importlib.import_module("umap")
@@ -93,7 +96,8 @@ def project(x: np.ndarray, method: Projection) -> np.ndarray:
         return umap.UMAP(metric="cosine", random_state=0).fit_transform(x).astype(np.float32)
     centred = x - x.mean(0)
     _, vectors = np.linalg.eigh(centred.T @ centred)
-    return (centred @ vectors[:, :-3:-1]).astype(np.float32)
+    points = (centred @ vectors[:, :-3:-1]).astype(np.float32)
+    return np.pad(points, ((0, 0), (0, 2 - points.shape[1])))
 
 
 def find_neighbours(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

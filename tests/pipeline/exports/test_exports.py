@@ -179,6 +179,13 @@ def test_without_lancedb_the_export_says_what_to_install(store, tmp_path):
 # embedding-atlas.
 
 
+def test_rows_of_one_number_lie_on_a_line():
+    x = np.array([[1], [5], [3]], np.float32)
+    places = project(x, "pca")
+    assert places.shape == (3, 2) and places.dtype == np.float32
+    np.testing.assert_allclose(np.abs(places), [[2, 0], [2, 0], [0, 0]])
+
+
 def test_atlas_has_places_neighbours_and_thumbnails(store, exported):
     table = pq.read_table(exported("embedding-atlas", "atlas.parquet", "--thumbnails", "24"))
     z, c = (gather(artifact(store, "features"), role) for role in ("z", "c"))

@@ -75,13 +75,17 @@ def pack_folder(
 
 
 def key_of(path: str) -> str:
-    """The key of an image by its path from the folder, without its suffix.
+    """The key of an image by its path from the folder, without its suffix, or by a table's key.
 
     A key ends at the first dot of the base name, and for some tools at whitespace: both become
-    underscores. A folder such as `__this__`, which WebDataset reserves, loses its first two.
+    underscores, as does a last slash, such as a URL's. A folder such as `__this__`, which
+    WebDataset reserves, or `__MACOSX` loses its first two.
     """
-    key = re.sub(r"[.\s]", "_", utf8_name(path))
-    return key if split_name(f"{key}.jpg") is not None else key[2:]
+    key = re.sub(r"[.\s]|/\Z", "_", utf8_name(path)) or "_"
+    key = re.sub(r"(?<![^/])__MACOSX(?=/)", "MACOSX", key)
+    while split_name(f"{key}.jpg") is None:
+        key = key[2:]
+    return key
 
 
 def distinct(key: str, taken: dict[str, int]) -> str:

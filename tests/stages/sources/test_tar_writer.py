@@ -99,6 +99,21 @@ def test_a_key_is_read_back_as_it_was_written(pieces):
     assert not set(key) & set(" .\t")
 
 
+@pytest.mark.parametrize(
+    ("key", "written"),
+    [
+        ("https://x.org/id/7/", "https://x_org/id/7_"),
+        ("a/__MACOSX/b", "a/MACOSX/b"),
+        ("....../a", "__/a"),
+        ("", "_"),
+    ],
+)
+def test_no_key_of_a_table_makes_members_without_a_key(key, written):
+    """`curate` and `export webdataset` wrote images that no reader of the shards found."""
+    assert key_of(key) == written
+    assert split_name(f"{written}.jpg") == (written, "jpg")
+
+
 def test_many_equal_keys_get_their_numbers_at_once():
     """Each was counted from 1: curating tables whose keys are row numbers took hours."""
     taken: dict[str, int] = {}

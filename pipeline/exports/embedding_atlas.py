@@ -23,7 +23,9 @@ Projection = Literal["pca", "umap"]
 NEIGHBOURS = 15
 """Neighbours of each row: the default of embedding-atlas."""
 _QUERIES = 1024
-"""Rows that are compared with all others at once."""
+"""The most rows that are compared with all others at once."""
+_COSINES = 1 << 26
+"""The most cosines that are held at once: those of 1024 rows with a million take tens of GB."""
 
 
 def export_embedding_atlas(
@@ -104,8 +106,9 @@ def find_neighbours(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The k other rows nearest to each row: their numbers and distances (1 − cosine), (n, k)."""
     unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
     ids, distances = np.empty((len(x), k), np.int64), np.empty((len(x), k), np.float32)
-    for start in range(0, len(x), _QUERIES):
-        queries = np.arange(start, min(start + _QUERIES, len(x)))
+    at_once = max(1, min(_QUERIES, _COSINES // len(x)))
+    for start in range(0, len(x), at_once):
+        queries = np.arange(start, min(start + at_once, len(x)))
         cosines = unit[queries] @ unit.T
         cosines[queries - start, queries] = -np.inf
         nearest = np.argpartition(-cosines, max(0, k - 1), axis=1)[:, :k]

@@ -202,9 +202,9 @@ def read_keys(path: Path, flag: str) -> set[str]:
 def is_line(name: str) -> bool:
     """Whether `read_keys` reads a name back from a line of its own.
 
-    Names of files may have line breaks of many kinds, and spaces at their ends.
+    Names of files may have line breaks, and spaces of many kinds at their ends.
     """
-    return name.splitlines() == [name] and name.strip() == name
+    return name.strip() == name != "" and "\n" not in name and "\r" not in name
 
 
 def _read_table(path: Path, flag: str) -> set[str]:

@@ -164,7 +164,7 @@ class Settings:
         """The settings as plain values, by table."""
         return {name: _with_lists(table) for name, table in asdict(self).items()}
 
-    def override(self, table: str, **values: Any) -> Self:
+    def override(self, table: str, /, **values: Any) -> Self:
         """These settings with new values for some keys of a table; None keeps a value."""
         changes = {key: to_plain(value) for key, value in values.items() if value is not None}
         if not changes:

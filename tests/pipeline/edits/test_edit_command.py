@@ -213,7 +213,12 @@ def test_an_image_that_is_given_without_a_list_is_that_image(store, image):
     """Each letter of "12" was a key: two other images were excluded, if there were such keys."""
     edits = Run.open(Store(store)).edits
     edits.exclude(images=image)
-    assert edits.edited().excluded.nonzero()[0].tolist() == [17]
+    edits.move(image, 0)
+    edits.tag("one", images=image)
+    edited = edits.edited()
+    assert edited.excluded.nonzero()[0].tolist() == [17]
+    assert edited.cluster[17] == 0
+    assert all(len(edit.images) == 1 for edit in edits.decisions())
 
 
 def test_two_people_who_decide_at_once_lose_no_decision(store):

@@ -489,3 +489,16 @@ def test_the_schema_of_parquet_names_the_features(store, exported):
     assert features["label"]["names"] == [names[number] for number in clusters]
     assert file.metadata.num_rows == 59
     assert "pretty_name" in (exported("huggingface") / "README.md").read_text()
+
+
+def test_large_images_have_row_groups_of_their_own(store, tmp_path, monkeypatch):
+    """A hundred photographs of 25 MB each were more than Arrow holds in a column."""
+    monkeypatch.setattr("cpp_pipe.pipeline.exports.huggingface._BYTES_PER_GROUP", 1)
+    out = tmp_path / "set"
+    succeed(store, "export", "huggingface", "--out", out, "--samples-per-shard", "25")
+    sizes = []
+    for path in sorted((out / "data").glob("*.parquet")):
+        with pq.ParquetFile(path) as file:
+            metadata = file.metadata
+            sizes += [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+    assert sizes == [1] * 60

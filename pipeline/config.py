@@ -124,6 +124,8 @@ class IndexSettings:
             raise ConfigError(
                 f"index.target_recall must be above 0 and at most 1, got {self.target_recall}"
             )
+        if self.seed < 0:
+            raise ConfigError(f"index.seed must be at least 0, got {self.seed}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +164,7 @@ class Settings:
         """The settings as plain values, by table."""
         return {name: _with_lists(table) for name, table in asdict(self).items()}
 
-    def override(self, table: str, **values: Any) -> Self:
+    def override(self, table: str, /, **values: Any) -> Self:
         """These settings with new values for some keys of a table; None keeps a value."""
         changes = {key: to_plain(value) for key, value in values.items() if value is not None}
         if not changes:

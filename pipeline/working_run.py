@@ -1,6 +1,7 @@
 """A run with the steps of the commands as methods."""
 
 import contextlib
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -62,7 +63,7 @@ class WorkingRun(OpenedRun):
             find_config(config)  # raises if there is no such config
             config = None
         run_settings = read_settings(store, name, config, (), begins=True)
-        for table, values in (settings or {}).items():
+        for table, values in _tables(settings):
             run_settings = _override(run_settings, table, values)
         if config is not None or settings:
             store.runs.update(name, settings=run_settings.tables())
@@ -125,6 +126,8 @@ class WorkingRun(OpenedRun):
         from ..stages.sources.embeddings.files import find_embeddings
         from ..stages.sources.shards import by_part
 
+        if not paths:
+            raise ConfigError("name the embeddings to import: an .npz, an .npy or a folder")
         sources = [
             part
             for path in paths
@@ -278,6 +281,20 @@ class WorkingRun(OpenedRun):
         self._reported.clear()
         self.__dict__.pop("refiner", None)
         return self
+
+
+def _tables(settings: Any) -> list[tuple[str, Mapping[str, Any]]]:
+    """Settings by table and key; ConfigError for anything else, such as values without a table."""
+    tables = {} if settings is None else settings
+    if not isinstance(tables, Mapping) or not all(
+        isinstance(values, Mapping) and all(isinstance(key, str) for key in values)
+        for values in tables.values()
+    ):
+        raise ConfigError(
+            "settings must be by table and key, such as {'train': {'epochs': 12}}, got "
+            f"{reprlib.repr(settings)}"
+        )
+    return list(tables.items())
 
 
 def _override(settings: Settings, table: str, values: Mapping[str, Any]) -> Settings:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -168,6 +168,14 @@ class Runtime:
             raise ConfigError(
                 f"--max-skipped (from Python max_skipped=) must be from 0 to 1, got {share!r}"
             )
+        counts = {"workers": self.workers, "batch_size": self.batch_size}
+        for name, count in counts.items():
+            is_default = name == "workers" and count is None
+            if not is_default and (not isinstance(count, Integral) or count < 1):
+                raise ConfigError(
+                    f"--{name.replace('_', '-')} (from Python {name}=) must be a whole number of "
+                    f"at least 1, got {count!r}"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from ..store import Artifact, Product, Scratch
 from ..store.counting import counted
 from ..store.kinds import QUANTIZER, Kind
 from .contract import Inputs, Part, Runtime, Stage
-from .indexing.factory import HELD_OUT_SHARE, Factory
+from .indexing.factory import CODE_WORDS, HELD_OUT_SHARE, Factory
 from .indexing.faiss_library import has_gpu, import_faiss
 from .indexing.footprint import Footprint, require_memory
 from .indexing.vectors import VectorRows
@@ -88,7 +88,8 @@ class FitQuantizer(Stage):
         from .indexing.recall import QUERIES
 
         queries = min(QUERIES, total // HELD_OUT_SHARE)
-        count = min(total, queries + factory.lists * ROWS_A_LIST)
+        least = CODE_WORDS if factory.code == "PQ" else 0  # FAISS fits no more words than rows
+        count = min(total, queries + max(least, factory.lists * ROWS_A_LIST))
         generator = np.random.default_rng(self.seed)
         # One row of each stretch: sorted, without duplicates, and without a list of all rows.
         edges = np.arange(count + 1, dtype=np.int64) * total // count

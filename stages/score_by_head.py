@@ -7,7 +7,7 @@ from ..store import Product, Scratch
 from ..store.kinds import SCORES, Kind
 from .contract import Inputs, Part, Runtime, Stage, parts_like
 from .rows.score_columns import require_name, write_scores
-from .rows.unit_rows import unit_rows
+from .rows.unit_rows import score_unit_rows
 from .sources.linear_head import LinearHead, read_head
 
 HEAD = "head"
@@ -53,8 +53,11 @@ class ScoreByHead(Stage):
         """Scores the rows of one part."""
         from .algorithms.row_scores import linear_scores
 
-        x = unit_rows(inputs["embeddings"], part.name)
-        values = linear_scores(x, prepared.weight, prepared.bias)
+        values = score_unit_rows(
+            inputs["embeddings"],
+            part.name,
+            lambda x: linear_scores(x, prepared.weight, prepared.bias),
+            runtime.progress.advance,
+        )
         write_scores(scratch, [self.score], values[:, None])
-        runtime.progress.advance(len(x))
-        return Product(rows=len(x), facts={"head": runtime.files[HEAD].name})
+        return Product(rows=len(values), facts={"head": runtime.files[HEAD].name})

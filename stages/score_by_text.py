@@ -12,7 +12,7 @@ from .contract import Inputs, Part, Runtime, Stage, parts_like
 from .encoding.random_words import random_words
 from .encoding.text_model import TextModel, identify_text_model
 from .rows.score_columns import require_name, write_scores
-from .rows.unit_rows import unit_rows
+from .rows.unit_rows import score_unit_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +64,12 @@ class ScoreByText(Stage):
         """Scores the rows of one part."""
         from .algorithms.row_scores import text_scores
 
-        x = unit_rows(inputs["embeddings"], part.name)
         unlike = None if self.unlike is None else prepared[1]
-        values = text_scores(x, prepared[0], prepared[2:], unlike)
+        values = score_unit_rows(
+            inputs["embeddings"],
+            part.name,
+            lambda x: text_scores(x, prepared[0], prepared[2:], unlike),
+            runtime.progress.advance,
+        )
         write_scores(scratch, [self.score], values[:, None])
-        runtime.progress.advance(len(x))
-        return Product(rows=len(x))
+        return Product(rows=len(values))

@@ -26,6 +26,7 @@ from .specs import VECTOR, Table
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 _STEP_NS = 2 * 10**9
 """Resolution of a file's modification time: two seconds on FAT, mostly far less."""
@@ -205,7 +206,7 @@ class Artifact:
         # pq.read_table would import pyarrow.dataset, which takes 0.1 s.
         with parsing(self.place(part, role)), pq.ParquetFile(path) as file:
             if columns is None:
-                return file.read()
+                return _read_groups(file, None)
             names = file.schema_arrow.names
             for name in columns:
                 if not isinstance(name, str) or name not in names:
@@ -213,7 +214,7 @@ class Artifact:
                         f"{self.kind.name} {self.version} have no column {reprlib.repr(name)}: "
                         f"their columns are {', '.join(names)}"
                     )
-            return file.read(columns=list(columns)).select(list(columns))
+            return _read_groups(file, list(columns)).select(list(columns))
 
     def column(self, name: str, role: str = "rows") -> list[Any]:
         """A column over all parts as Python values, in row order."""
@@ -245,6 +246,16 @@ class Artifact:
         column = self.table(part, columns=["embedding"]).column(0).combine_chunks()
         flat = column.flatten().to_numpy(zero_copy_only=False)
         return np.asarray(flat, dtype=np.float16).reshape(-1, column.type.list_size)
+
+
+def _read_groups(file: "pq.ParquetFile", columns: list[str] | None) -> "pa.Table":
+    """A table, one row group after another: Arrow cannot read 2^31 numbers of lists at once."""
+    import pyarrow as pa
+
+    if file.metadata.num_row_groups < 2:
+        return file.read(columns=columns)
+    groups = range(file.metadata.num_row_groups)
+    return pa.concat_tables([file.read_row_group(group, columns=columns) for group in groups])
 
 
 def _read_manifest(path: StorePath) -> Manifest:

@@ -19,6 +19,10 @@ from .paths import StorePath
 
 log = logging.getLogger(__name__)
 
+_GROUP_ROWS, _GROUP_NUMBERS = 1 << 20, 2**31 - 1
+"""Most rows of a row group, Arrow's default, and most numbers of vectors in one, which Arrow reads.
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Product:
@@ -60,9 +64,11 @@ class Scratch:
 
         table = self._kind.table(role).to_arrow(values, numbers=numbers)
         scalars = [name for name in table.schema.names if name != "embedding"]
+        widths = [field.type.list_size for field in table.schema if field.name == "embedding"]
         pq.write_table(
             table,
             self.path(role),
+            row_group_size=min(_GROUP_ROWS, _GROUP_NUMBERS // max([1, *widths])),
             use_dictionary=False,
             compression="none",
             write_statistics=scalars,  # pyright: ignore[reportArgumentType]

@@ -31,7 +31,9 @@ def map_(
     rows: Annotated[
         int, typer.Option("--rows", min=2, help="Fit the map on at most this many rows.")
     ] = 10_000,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the random draws.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=2**32 - 1, help="Seed of the random draws.")
+    ] = 0,
     sprites: Annotated[
         bool,
         typer.Option("--sprites/--no-sprites", help="Also draw a small version of every image."),

@@ -15,7 +15,7 @@ from ...stages.sources.images.folders import FolderChunk
 from ...stages.sources.images.pixels import UndecodableImage, suffix_of
 from ...stages.sources.tables.files import TableFile
 from ...stages.sources.tar.listing import BLOCK, split_name
-from ...stages.sources.tar.writer import key_of
+from ...stages.sources.tar.writer import distinct, key_of
 from ...store import CppPipeError, MissingError
 
 _HEADER_ERRORS = (tarfile.TarError, ValueError, IndexError, OverflowError, EOFError)
@@ -58,7 +58,7 @@ class Copier:
     """A folder for downloads."""
     links: int = 0
     """The number of members that are links. They are not copied: their targets may be missing."""
-    _taken_keys: set[str] = field(default_factory=set)
+    _taken_keys: dict[str, int] = field(default_factory=dict)
 
     def copy(self, source: Source, rows: Sequence[ChosenRow]) -> Iterator[Sample]:
         """The samples of these rows of a source; MissingError if one is gone."""
@@ -156,11 +156,7 @@ class Copier:
 
         Adds a number to a key that was used before. `texts` has the other members by suffix.
         """
-        original_key, number = key, 1
-        while key in self._taken_keys:
-            number += 1
-            key = f"{original_key}-{number}"
-        self._taken_keys.add(key)
+        key = distinct(key, self._taken_keys)
         blocks = b"".join(_member(f"{key}.{name}", text) for name, text in texts.items())
         image = _member(f"{key}.{suffix}", content)
         offset = len(blocks) + len(image) - _padded(len(content))

@@ -169,10 +169,11 @@ def _clusters_by_caption(patterns: Sequence[str], captions: Mapping[int, str] | 
     names = {cluster: caption.lower() for cluster, caption in captions.items()}
     numbers: list[int] = []
     for pattern in patterns:
+        wildcards = pattern.lower().replace("[", "[[]")  # a bracket stands for itself
         matches = [
             cluster
             for cluster, name in names.items()
-            if fnmatch.filter((name, _first_word(name)), pattern.lower())
+            if fnmatch.filter((name, _first_word(name)), wildcards)
         ]
         if not matches:
             raise ConfigError(
@@ -201,9 +202,9 @@ def read_keys(path: Path, flag: str) -> set[str]:
 def is_line(name: str) -> bool:
     """Whether `read_keys` reads a name back from a line of its own.
 
-    Names of files may have line breaks of many kinds, and spaces at their ends.
+    Names of files may have line breaks, and spaces of many kinds at their ends.
     """
-    return name.splitlines() == [name] and name.strip() == name
+    return name.strip() == name != "" and "\n" not in name and "\r" not in name
 
 
 def _read_table(path: Path, flag: str) -> set[str]:

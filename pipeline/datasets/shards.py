@@ -140,7 +140,7 @@ def _fill(
 ) -> Fetched:
     fetched = Fetched(classes=len(listing.classes))
     names: set[str] = set()
-    taken: set[str] = set()
+    taken: dict[str, int] = {}
     for split in listing.splits:
         counts = fetched.splits.setdefault(split.name or WHOLE, SplitCounts())
         examples = _with_keys(split, taken)
@@ -166,7 +166,7 @@ def _fill(
     return fetched
 
 
-def _with_keys(split: Split, taken: set[str]) -> Iterator[tuple[str, Example]]:
+def _with_keys(split: Split, taken: dict[str, int]) -> Iterator[tuple[str, Example]]:
     for example in split:
         yield distinct(key_of(example.key), taken), example
 

@@ -158,7 +158,7 @@ class Editor:
         images: "Sequence[int | str] | np.ndarray" = (),
         value: str = "",
     ) -> Edit:
-        run = self._run
+        run, images = self._run, _listed(images)
         assignments, edits = current_assignments(run), self.decisions()
         self._check_seen()
         k = int(assignments.facts["k"])
@@ -217,7 +217,7 @@ class Editor:
 
     def _rows(self, images: "Sequence[int | str] | np.ndarray") -> list[int]:
         """The row of each image, ascending, without repetitions."""
-        embeddings = self._run.artifact("embeddings")
+        embeddings, images = self._run.artifact("embeddings"), _listed(images)
         keys = [image for image in images if isinstance(image, str)]
         rows = {_whole(image, "row") for image in images if not isinstance(image, str)}
         outside = sorted(row for row in rows if not 0 <= row < embeddings.rows)
@@ -240,6 +240,11 @@ def _whole(value: Any, name: str) -> int:
         return operator.index(value)
     except TypeError as error:
         raise QueryError(f"{name} must be a whole number, got {reprlib.repr(value)}") from error
+
+
+def _listed(images: Any) -> "Sequence[int | str] | np.ndarray":
+    """Images, of which one may stand by itself: a text would be a key for each letter."""
+    return [images] if isinstance(images, str | int | np.integer) else images
 
 
 def _optional(cluster: int | None) -> tuple[int, ...]:

@@ -23,7 +23,9 @@ Projection = Literal["pca", "umap"]
 NEIGHBOURS = 15
 """Neighbours of each row: the default of embedding-atlas."""
 _QUERIES = 1024
-"""Rows that are compared with all others at once."""
+"""The most rows that are compared with all others at once."""
+_COSINES = 1 << 26
+"""The most cosines that are held at once: those of 1024 rows with a million take tens of GB."""
 
 
 def export_embedding_atlas(
@@ -81,7 +83,10 @@ def _tables(
 
 
 def project(x: np.ndarray, method: Projection) -> np.ndarray:
-    """Rows (n, d) as points (n, 2) in float32: their first principal components, or by UMAP."""
+    """Rows (n, d) as points (n, 2) in float32: their first principal components, or by UMAP.
+
+    The second component of rows of one number is 0.
+    """
     if method == "umap":
         try:
             umap = importlib.import_module("umap")
@@ -93,15 +98,17 @@ def project(x: np.ndarray, method: Projection) -> np.ndarray:
         return umap.UMAP(metric="cosine", random_state=0).fit_transform(x).astype(np.float32)
     centred = x - x.mean(0)
     _, vectors = np.linalg.eigh(centred.T @ centred)
-    return (centred @ vectors[:, :-3:-1]).astype(np.float32)
+    points = (centred @ vectors[:, :-3:-1]).astype(np.float32)
+    return np.pad(points, ((0, 0), (0, 2 - points.shape[1])))
 
 
 def find_neighbours(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The k other rows nearest to each row: their numbers and distances (1 − cosine), (n, k)."""
     unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
     ids, distances = np.empty((len(x), k), np.int64), np.empty((len(x), k), np.float32)
-    for start in range(0, len(x), _QUERIES):
-        queries = np.arange(start, min(start + _QUERIES, len(x)))
+    at_once = max(1, min(_QUERIES, _COSINES // len(x)))
+    for start in range(0, len(x), at_once):
+        queries = np.arange(start, min(start + at_once, len(x)))
         cosines = unit[queries] @ unit.T
         cosines[queries - start, queries] = -np.inf
         nearest = np.argpartition(-cosines, max(0, k - 1), axis=1)[:, :k]

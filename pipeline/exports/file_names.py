@@ -52,14 +52,17 @@ class FileNames:
     """Names images by their keys; adds a number to a name that is taken in its folder."""
 
     def __init__(self) -> None:
-        self._taken: defaultdict[str, set[str]] = defaultdict(set)
+        self._taken: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        """The last number of each name of a folder."""
 
     def name(self, key: str, suffix: str, folder: str = "") -> str:
         """The next name of an image in a folder."""
         original = to_file_name(without_suffix(key).replace("/", "_"), _LONGEST_KEY) or "image"
-        stem, number, taken = original, 1, self._taken[folder]
+        stem, taken = original, self._taken[folder]
+        number = taken.get(fold_case(original), 1)
         while fold_case(stem) in taken:
             number += 1
             stem = f"{original}-{number}"
-        taken.add(fold_case(stem))
+        taken[fold_case(original)] = number
+        taken.setdefault(fold_case(stem), 1)
         return f"{stem}.{suffix}"

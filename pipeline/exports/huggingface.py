@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _IMAGES_PER_GROUP = 100
-"""Images of a row group, which a reader holds at once."""
+"""Images of a row group, which a reader holds at once, at most."""
+_BYTES_PER_GROUP = 1 << 28
+"""Bytes of a row group's images from which it ends: Arrow holds no 2 GiB of them in a column, and
+a hundred photographs of a camera's own format may take more."""
 
 _SIZES = (
     (1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"),
@@ -36,31 +39,40 @@ def export_huggingface(images: LabelledImages, out: Path, rows_per_file: int) ->
         (folder / "data").mkdir()
         remaining = iter(images)
         files = 0
-        while first := list(islice(remaining, 1)):
+        while first := next(remaining, None):
             path = folder / "data" / f"{files:05d}.parquet"
-            _write_file(path, schema, first, islice(remaining, rows_per_file - 1), names)
+            others = islice(remaining, rows_per_file - 1)
+            _write_file(path, schema, chain([first], others), names)
             files += 1
         (folder / "README.md").write_text(_card(images), encoding="utf-8", newline="\n")
     return files
 
 
 def _write_file(
-    path: Path,
-    schema: "pa.Schema",
-    first: list[LabelledImage],
-    others: Iterator[LabelledImage],
-    names: FileNames,
+    path: Path, schema: "pa.Schema", images: Iterator[LabelledImage], names: FileNames
 ) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     options = {"compression": "none", "use_dictionary": ["shard"], "write_statistics": ["label"]}
     with pq.ParquetWriter(path, schema, **options) as writer:
-        group = first + list(islice(others, _IMAGES_PER_GROUP - len(first)))
-        while group:
+        for group in _groups(images):
             rows = [_row(image, names) for image in group]
             writer.write_table(pa.Table.from_pylist(rows, schema))
-            group = list(islice(others, _IMAGES_PER_GROUP))
+
+
+def _groups(images: Iterator[LabelledImage]) -> Iterator[list[LabelledImage]]:
+    """The images of each row group."""
+    group: list[LabelledImage] = []
+    size = 0
+    for image in images:
+        group.append(image)
+        size += len(image.encoded)
+        if len(group) == _IMAGES_PER_GROUP or size >= _BYTES_PER_GROUP:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
 
 
 def _row(image: LabelledImage, names: FileNames) -> dict[str, object]:

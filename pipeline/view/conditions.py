@@ -199,6 +199,8 @@ def finite_number(value: Any) -> float | None:
     """A finite number, or a text that is one; None for anything else, truth values included."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
+    if isinstance(value, str) and "_" in value:  # Python reads 12_3 and 1_23 as 123
+        return None
     try:
         number = float(value)
     except (ValueError, OverflowError):

@@ -72,14 +72,21 @@ def match_keys(embeddings: Artifact, names: Collection[str]) -> "tuple[np.ndarra
 
 
 def rows_of_keys(embeddings: Artifact, names: Collection[str]) -> "np.ndarray":
-    """The rows that KEY or SHARD:KEY name, ascending; QueryError for a name that no row has."""
+    """The rows that KEY or SHARD:KEY name, ascending.
+
+    QueryError for a name that no row has, and for a KEY that several rows have.
+    """
     is_named, unknown = match_keys(embeddings, names)
     if unknown:
         for name in sorted(unknown & repeated_names(embeddings).ambiguous):
             row_of_key(embeddings, name)  # its error says which names work
         shown = ", ".join(sorted(unknown)[:_SHOWN])
         raise QueryError(f"the run has no image of the key {shown}")
-    return is_named.nonzero()[0]
+    rows, given = is_named.nonzero()[0], frozenset(names)
+    counts = Counter(fields["key"] for fields in read_rows(embeddings, rows, ("key",)))
+    for key in sorted(key for key, count in counts.items() if count > 1 and key in given):
+        row_of_key(embeddings, key)  # its error says which names work
+    return rows
 
 
 def names_of_rows(embeddings: Artifact, rows: "Sequence[int] | np.ndarray") -> list[str]:

@@ -217,8 +217,13 @@ def read_label_table(path: Path) -> Mapping[str, str]:
         if path.suffix.lower() == ".parquet":
             table = pq.read_table(path, partitioning=None)
         else:
-            options = csv.ConvertOptions(column_types={"key": "string", "label": "string"})
-            table = csv.read_csv(io.BytesIO(read_bytes(path)), convert_options=options)
+            table = csv.read_csv(
+                io.BytesIO(read_bytes(path)),
+                parse_options=csv.ParseOptions(newlines_in_values=True),
+                convert_options=csv.ConvertOptions(
+                    column_types={"key": "string", "label": "string"}
+                ),
+            )
         columns = table.column_names
     except OSError as error:
         raise ConfigError(

@@ -199,7 +199,10 @@ def read_bytes(name: "str | Path", flag: str = "image") -> bytes:
         return sys.stdin.buffer.read()
     path = Path(name)
     if "://" in str(name):
-        url = urlsplit(str(name))
+        try:
+            url = urlsplit(str(name))
+        except ValueError as error:  # a bracket of an address of IPv6 without the other
+            raise QueryError(f"{flag} {name} cannot be read: {error}") from error
         if url.scheme != "file" or url.netloc not in ("", "localhost"):
             raise QueryError(
                 f"{flag} {name} is not on this machine: give a path, a file:// URL, or - for "

@@ -133,7 +133,7 @@ def kmeans(faiss: Any, rows: np.ndarray, k: int, seed: int, assigner: Any = None
     x = np.ascontiguousarray(rows, np.float32)
     assigner = assigner or faiss.IndexFlatIP(x.shape[1])
     clustering = faiss.Clustering(x.shape[1], k)
-    clustering.niter, clustering.seed = ITERATIONS, seed
+    clustering.niter, clustering.seed = ITERATIONS, seed % 2**31  # FAISS' seed is an int
     clustering.spherical = assigner.metric_type == faiss.METRIC_INNER_PRODUCT
     clustering.min_points_per_centroid, clustering.max_points_per_centroid = 1, len(x)
     clustering.train(x, assigner)

@@ -84,7 +84,8 @@ class Factory:
 
     def check(self, rows: int, width: int) -> None:
         """ConfigError if `rows` rows of `width` dimensions cannot be indexed like this."""
-        if self.lists > rows - rows // HELD_OUT_SHARE:
+        fitted = rows - rows // HELD_OUT_SHARE
+        if self.lists > fitted:
             raise ConfigError(
                 f"index.factory = {self.text!r} has too many lists for "
                 f"{counted(rows, 'row')}: use "
@@ -96,10 +97,11 @@ class Factory:
                 f"index.factory = {self.text!r} cannot cut rows of {width} numbers into "
                 f"{self.subspaces} equal pieces: use one of {allowed}"
             )
-        if self.code == "PQ" and rows < CODE_WORDS:
+        if self.code == "PQ" and fitted < CODE_WORDS:
             raise ConfigError(
                 f"index.factory = {self.text!r} learns its codes from at least {CODE_WORDS} rows, "
-                f"got {rows:,}: use {choose_factory(rows, width)}"
+                f"got {fitted:,} beside those that measure recall: use "
+                f"{choose_factory(rows, width)}"
             )
 
     def code_bytes(self, width: int) -> int:

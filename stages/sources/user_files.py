@@ -1,6 +1,7 @@
 """Small files that users name: lists, keys, words, images of queries."""
 
 import errno
+import io
 import stat
 from pathlib import Path
 
@@ -20,8 +21,11 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a file of UTF-8, with or without a byte order mark.
+    """The lines of a file of UTF-8, with or without a byte order mark, as text files are read.
 
+    A line ends at a line feed, a carriage return, or both. `str.splitlines` cuts captions of the
+    web into several: it also ends lines at separators, such as U+2028, that stand within text.
     OSError if it cannot be read; UnicodeDecodeError if it is not text.
     """
-    return read_bytes(path).decode("utf-8-sig").splitlines()
+    text = read_bytes(path).decode("utf-8-sig")
+    return [line.removesuffix("\n") for line in io.StringIO(text, newline=None)]

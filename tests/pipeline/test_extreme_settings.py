@@ -44,6 +44,17 @@ def test_zero_is_refused_where_it_divides(table, key):
             apply_override(Settings(), f"{table}.{key}=0.0")
 
 
+@pytest.mark.parametrize(
+    "table", [table for table, values in Settings().tables().items() if "seed" in values]
+)
+def test_a_seed_is_a_whole_number_that_numpy_takes(table):
+    """With `index.seed=-1`, `cpp-pipe index` ended in a traceback."""
+    apply_override(Settings(), f"{table}.seed={2**32 - 1}")
+    for value in (-1, 2**32):
+        with pytest.raises(ConfigError, match="seed"):
+            apply_override(Settings(), f"{table}.seed={value}")
+
+
 def test_the_least_distortion_follows_the_number_of_features():
     assert TrainingConfig(features=128, eps_sq=1.28e-5).eps_sq == least_distortion(128)
     with pytest.raises(ConfigError, match=r"eps_sq must be a number from 0.000128 \(1280 features"):
@@ -85,6 +96,11 @@ def test_the_extremes_of_a_training_end_in_heads_or_in_words(store, setting):
     optimizer = ("--set", "train.optimizer=sgd") if setting.startswith("momentum") else ()
     done = call(store, "train", *SMALL, *optimizer, "--set", f"train.{setting}")
     assert done.code in (0, 2)
+
+
+def test_the_highest_seed_chooses_a_number_of_clusters(store):
+    seeds = [f"{table}.seed={2**32 - 1}" for table in ("spectrum", "select_k")]
+    succeed(store, "select-k", *(word for seed in seeds for word in ("--set", seed)))
 
 
 def test_a_share_of_skipped_images_that_is_no_number_is_refused(store, digit_shards):

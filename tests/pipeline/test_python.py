@@ -102,6 +102,43 @@ def test_settings_are_given_by_table_and_key_and_stay(tmp_path):
         made.train(epoch=3)
 
 
+@pytest.mark.parametrize(
+    "settings", [{"train": 5}, {"epochs": 12}, {"train": {5: 1}}, [("train", {})], "train", 0]
+)
+def test_settings_of_another_form_are_refused_in_words(tmp_path, settings):
+    with pytest.raises(ConfigError, match=r"by table and key, such as \{'train': \{'epochs': 12"):
+        Run.create(tmp_path, "a", settings=settings)
+
+
+def test_a_setting_is_unknown_whatever_its_name(tmp_path):
+    """`table` and `self` were names of the arguments that settings were passed beside."""
+    made = Run.create(tmp_path, "a", progress="none")
+    with pytest.raises(ConfigError, match="unknown key 'table'"):
+        made.train(table=1)
+    with pytest.raises(ConfigError, match="unknown key 'self'"):
+        Run.create(tmp_path, "b", settings={"train": {"self": 1}})
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"workers": 0}, r"--workers \(from Python workers=\) must be a whole number"),
+        ({"workers": -2}, "at least 1, got -2"),
+        ({"batch_size": 0}, r"--batch-size \(from Python batch_size=\) must be a whole number"),
+        ({"batch_size": 2.5}, "at least 1, got 2.5"),
+        ({"batch_size": None}, "at least 1, got None"),
+    ],
+)
+def test_counts_that_the_command_refuses_are_refused(tmp_path, flags, message):
+    with pytest.raises(ConfigError, match=message):
+        Run.create(tmp_path, progress="none").embed(images=tmp_path, **flags)
+
+
+def test_an_import_of_nothing_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="name the embeddings to import"):
+        Run.create(tmp_path, progress="none").import_embeddings(model="ViT-B-32")
+
+
 def test_a_config_is_taken_by_its_name(tmp_path):
     made = Run.create(tmp_path, "a", config="reference")
     assert made.settings.train.optimizer == "sgd"

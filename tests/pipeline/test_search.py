@@ -93,6 +93,8 @@ def test_an_image_is_read_from_a_path_a_url_or_a_pipe(made):
         (["--query", "nowhere.png"], "nowhere.png cannot be read"),
         (["--query", "https://example.com/a.png"], "is not on this machine"),
         (["--query", "file://elsewhere/a.png"], "is not on this machine"),
+        (["--query", "http://[x"], "--query http://[x cannot be read: Invalid IPv6 URL"),
+        (["--key", key_of(0), "--not", "http://[x"], "--not http://[x cannot be read"),
         (["--query", __file__], "must be a JPEG, PNG, WebP, GIF, BMP, TIFF or another image"),
         ([], "nothing to search for: give --query FILE"),
         (["--not", "a car"], "nothing to search for"),

@@ -331,6 +331,17 @@ def test_an_impossible_factory_is_refused_before_any_work(tmp_path, factory, why
     assert [artifact.kind.name for artifact in store.artifacts()] == ["features"]
 
 
+def test_product_codes_of_few_lists_or_few_rows_are_learned_or_refused(tmp_path):
+    """256 words were fitted to the 64 rows of a list, or to nine tenths of 256: a traceback."""
+    store, z = Store(tmp_path), made_rows(300)
+    features = make_features(store, {"a": z})
+    searcher = Searcher(features, index_of(store, features, "IVF1,PQ8"))
+    assert searcher.nearest(z[3][None], 5)[1][0] == 3
+    few = make_features(Store(tmp_path / "few"), {"a": z[:270]})
+    with pytest.raises(ConfigError, match="from at least 256 rows, got 243 beside"):
+        fit(Store(tmp_path / "few"), few, "IVF1,PQ8")
+
+
 @pytest.mark.parametrize("factory", ["Flat", "IVF2,SQfp16"])
 def test_empty_parts_and_few_rows_are_indexed(tmp_path, factory):
     store, z = Store(tmp_path), made_rows(7)

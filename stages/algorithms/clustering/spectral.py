@@ -83,6 +83,7 @@ def cluster_rows(
     distinct, inverse = few_distinct(rows, k)
     if distinct is not None and inverse is not None:
         return inverse, distinct
+    seed %= 2**32  # later starts have higher seeds than the user's, which may be the highest
     # In float32, scikit-learn would convert all rows again for each centroid of a start.
     wide = rows.astype(np.float64, copy=False)
     if restarts == 1 and len(rows) <= PRODUCT_ROWS:

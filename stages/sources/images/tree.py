@@ -116,4 +116,5 @@ def _scan(folder: Path, left_out: Counter[str] | None) -> tuple[list[FolderImage
 
 
 def _overlap(path: str, other: str) -> bool:
-    return os.path.commonpath([path, other]) in (path, other)
+    pairs = (path, other), (other, path)
+    return path == other or any(inner.startswith(os.path.join(outer, "")) for inner, outer in pairs)

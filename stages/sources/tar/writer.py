@@ -75,23 +75,31 @@ def pack_folder(
 
 
 def key_of(path: str) -> str:
-    """The key of an image by its path from the folder, without its suffix.
+    """The key of an image by its path from the folder, without its suffix, or by a table's key.
 
     A key ends at the first dot of the base name, and for some tools at whitespace: both become
-    underscores. A folder such as `__this__`, which WebDataset reserves, loses its first two.
+    underscores, as does a last slash, such as a URL's. A folder such as `__this__`, which
+    WebDataset reserves, or `__MACOSX` loses its first two.
     """
-    key = re.sub(r"[.\s]", "_", utf8_name(path))
-    return key if split_name(f"{key}.jpg") is not None else key[2:]
-
-
-def distinct(key: str, taken: set[str]) -> str:
-    """A key that is not `taken`, with a number appended if needed; adds it to `taken`."""
-    first, number = key, 1
-    while key in taken:
-        number += 1
-        key = f"{first}-{number}"
-    taken.add(key)
+    key = re.sub(r"[.\s]|/\Z", "_", utf8_name(path)) or "_"
+    key = re.sub(r"(?<![^/])__MACOSX(?=/)", "MACOSX", key)
+    while split_name(f"{key}.jpg") is None:
+        key = key[2:]
     return key
+
+
+def distinct(key: str, taken: dict[str, int]) -> str:
+    """A key that is not `taken`, with a number appended if needed; adds it to `taken`.
+
+    `taken` has the last number of each key: counted again, a million equal keys would take days.
+    """
+    name, number = key, taken.get(key, 1)
+    while name in taken:
+        number += 1
+        name = f"{key}-{number}"
+    taken[key] = number
+    taken.setdefault(name, 1)
+    return name
 
 
 def write_shard(path: Path, samples: Iterable[Mapping[str, str | bytes]]) -> int:
@@ -157,7 +165,7 @@ def _samples(
     renamed: list[tuple[str, str]],
 ) -> Iterator[Mapping[str, str | bytes]]:
     """The samples as WebDataset writes them; adds to `skipped` and `renamed`."""
-    taken: set[str] = set()
+    taken: dict[str, int] = {}
     for folder, images in folders:
         for image in images:
             path = f"{folder}/{image.name}" if folder else image.name

@@ -10,6 +10,7 @@ from cpp_pipe.pipeline.curation.near_duplicates import make_duplicates
 from cpp_pipe.pipeline.curation.selection import Conditions, Selection, select_rows
 from cpp_pipe.pipeline.making.plan import Plan
 from cpp_pipe.pipeline.view.captions import first_captions
+from cpp_pipe.stages.edits.replay import Edited
 from cpp_pipe.store import ConfigError, Store
 
 from ...stages.world import make_world, plan_of
@@ -69,6 +70,17 @@ def test_captions_match_clusters_in_any_case_and_with_wildcards(world):
     assert chosen(world, captions=(word,)).rows.tolist() == by_word
     assert set(expected) <= set(chosen(world, captions=(f"*{caption[1:]}",)).rows.tolist())
     assert len(chosen(world, captions=("*",)).rows) == world.embeddings.rows
+
+
+def test_brackets_in_the_name_of_a_cluster_stand_for_themselves(world):
+    """--caption 'trains [steam]' named no cluster, though its name was typed as it is."""
+    cluster = column(world, "cluster").astype(np.int32)
+    names = {0: "trains [steam]", 1: "trains s"}
+    edited = Edited(cluster=cluster, excluded=np.zeros(len(cluster), bool), names=names)
+    for caption in ("Trains [steam]", "*[*]"):
+        wanted = Conditions(captions=(caption,))
+        found = select_rows(wanted, world.embeddings, world.assignments, edited=edited)
+        assert found.rows.tolist() == np.flatnonzero(cluster == 0).tolist()
 
 
 def test_keys_choose_and_leave_out(world, tmp_path):

@@ -208,6 +208,19 @@ def test_what_is_no_row_number_is_refused_and_no_other_image_is_excluded(store, 
     assert edits.decisions() == []
 
 
+@pytest.mark.parametrize("image", ["a17", 17, np.int64(17)])
+def test_an_image_that_is_given_without_a_list_is_that_image(store, image):
+    """Each letter of "12" was a key: two other images were excluded, if there were such keys."""
+    edits = Run.open(Store(store)).edits
+    edits.exclude(images=image)
+    edits.move(image, 0)
+    edits.tag("one", images=image)
+    edited = edits.edited()
+    assert edited.excluded.nonzero()[0].tolist() == [17]
+    assert edited.cluster[17] == 0
+    assert all(len(edit.images) == 1 for edit in edits.decisions())
+
+
 def test_two_people_who_decide_at_once_lose_no_decision(store):
     first, second = (Run.open(Store(store)) for _ in range(2))
     log = first.store.runs.edits("default")

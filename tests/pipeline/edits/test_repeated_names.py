@@ -86,6 +86,17 @@ def test_a_name_of_two_images_is_refused_with_the_names_that_work(store):
     assert run.edits.edited().excluded.nonzero()[0].tolist() == pair(store)[:1]
 
 
+def test_a_key_of_two_images_is_refused_beside_others_and_by_the_command(store, tmp_path):
+    """Alone, in Python, it was refused; else both images were excluded."""
+    run = Run.open(Store(store))
+    with pytest.raises(QueryError, match=r"the key 'a\.png' is in several parts: write one of"):
+        run.edits.exclude(images=["b.png", "a.png"])
+    assert "the key 'a.png' is in several parts" in fail(store, "edit", "exclude", "--key", "a.png")
+    (tmp_path / "keys.txt").write_text("a.png\nb.png\n")
+    assert "in several parts" in fail(store, "edit", "exclude", "--keys", tmp_path / "keys.txt")
+    assert run.edits.decisions() == []
+
+
 def test_an_earlier_decision_by_a_repeated_name_needs_a_look(store):
     run = Run.open(Store(store))
     edit = run.edits.exclude(images=[pair(store)[0]])

@@ -8,6 +8,7 @@ import os
 import shlex
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from cpp_pipe import Run
+from cpp_pipe.pipeline.exports import embedding_atlas
 from cpp_pipe.pipeline.exports.embedding_atlas import find_neighbours, project
 from cpp_pipe.pipeline.view.columns import read_rows
 from cpp_pipe.stages.rows.artifact_rows import gather
@@ -179,6 +181,13 @@ def test_without_lancedb_the_export_says_what_to_install(store, tmp_path):
 # embedding-atlas.
 
 
+def test_rows_of_one_number_lie_on_a_line():
+    x = np.array([[1], [5], [3]], np.float32)
+    places = project(x, "pca")
+    assert places.shape == (3, 2) and places.dtype == np.float32
+    np.testing.assert_allclose(np.abs(places), [[2, 0], [2, 0], [0, 0]])
+
+
 def test_atlas_has_places_neighbours_and_thumbnails(store, exported):
     table = pq.read_table(exported("embedding-atlas", "atlas.parquet", "--thumbnails", "24"))
     z, c = (gather(artifact(store, "features"), role) for role in ("z", "c"))
@@ -208,6 +217,19 @@ def test_neighbours_are_the_nearest_other_rows(n, k):
         np.testing.assert_allclose(distances, expected[0], atol=1e-5)
         assert (ids == expected[1]).mean() > 0.999
         assert not (ids == np.arange(n)[:, None]).any()
+
+
+def test_neighbours_of_many_rows_are_found_without_all_their_cosines(monkeypatch):
+    x = np.random.default_rng(0).standard_normal((3000, 8)).astype(np.float32)
+    expected = find_neighbours(x, 5)
+    monkeypatch.setattr(embedding_atlas, "_COSINES", 100_000)
+    tracemalloc.start()
+    ids, distances = find_neighbours(x, 5)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4_000_000
+    assert (ids == expected[0]).mean() > 0.999
+    np.testing.assert_allclose(distances, expected[1], atol=1e-6)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("umap") is not None, reason="umap-learn is installed")
@@ -270,6 +292,7 @@ def test_fiftyone_has_images_samples_and_the_types_of_fields(store, exported):
 
 _OPEN = """
 import sys
+import tracemalloc
 import fiftyone as fo
 dataset = fo.Dataset.from_dir(sys.argv[1], dataset_type=fo.types.FiftyOneDataset)
 dataset.compute_metadata(overwrite=True)

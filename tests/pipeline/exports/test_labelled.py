@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import tarfile
+import time
 import warnings
 from collections import Counter
 from importlib.util import find_spec
@@ -288,6 +289,14 @@ def test_names_of_files_are_plain_and_unique_in_their_folder():
     assert len(set(long)) == 2 and max(map(len, long)) < 130
 
 
+def test_many_equal_names_of_files_get_their_numbers_at_once():
+    """Each was counted from 1, which took hours where keys are the row numbers of many tables."""
+    names, began = FileNames(), time.monotonic()
+    given = {names.name("0", "jpg") for _ in range(20_000)}
+    assert len(given) == 20_000 and "0-20000.jpg" in given
+    assert time.monotonic() - began < 10
+
+
 # COCO.
 
 
@@ -480,3 +489,16 @@ def test_the_schema_of_parquet_names_the_features(store, exported):
     assert features["label"]["names"] == [names[number] for number in clusters]
     assert file.metadata.num_rows == 59
     assert "pretty_name" in (exported("huggingface") / "README.md").read_text()
+
+
+def test_large_images_have_row_groups_of_their_own(store, tmp_path, monkeypatch):
+    """A hundred photographs of 25 MB each were more than Arrow holds in a column."""
+    monkeypatch.setattr("cpp_pipe.pipeline.exports.huggingface._BYTES_PER_GROUP", 1)
+    out = tmp_path / "set"
+    succeed(store, "export", "huggingface", "--out", out, "--samples-per-shard", "25")
+    sizes = []
+    for path in sorted((out / "data").glob("*.parquet")):
+        with pq.ParquetFile(path) as file:
+            metadata = file.metadata
+            sizes += [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+    assert sizes == [1] * 60

@@ -44,6 +44,12 @@ def test_every_row_has_a_point_and_a_second_run_does_nothing(store, method):
     assert "is there already" in succeed(store, "map", "--method", method).err
 
 
+def test_a_seed_that_a_method_does_not_take_is_refused(store):
+    """It ended in a traceback of scikit-learn."""
+    for seed in (-1, 2**32):
+        assert "--seed" in fail(store, "map", f"--seed={seed}")
+
+
 def test_the_same_map_in_another_store_has_the_same_bytes(store, tmp_path):
     succeed(store, "map")
     before = Run.open(store).artifact("projection")

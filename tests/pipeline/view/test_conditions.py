@@ -95,6 +95,10 @@ def test_values_that_are_not_finite_are_refused_for_number_columns(value):
         ("p != UNLIKELY", "NSFW", True),
         ("p < x", "a", False),
         ("p < 0.5", 10**400, False),
+        ("frame = 12_3", "1_23", False),
+        ("frame = 12_3", "12_3", True),
+        ("frame = 12_3", 123, False),
+        ("frame != 12_3", "1_23", True),
     ],
 )
 def test_json_values_are_compared_as_numbers_only_if_both_are_numbers(text, value, is_met):

@@ -31,6 +31,15 @@ def test_labels_and_keys_of_bytes_are_text(tmp_path: Path):
     assert read_keys(path, "--keys") == {"a", "é"}
 
 
+def test_a_long_table_may_have_captions_of_several_lines(tmp_path: Path):
+    """Above 1 MB, the size of Arrow's blocks, what `export csv` had written was refused."""
+    path = tmp_path / "labels.csv"
+    lines = [f'{row},cat,"{"x" * 100}\nof two lines"' for row in range(20_000)]
+    path.write_text("\n".join(["key,label,caption", *lines]), encoding="utf-8")
+    assert path.stat().st_size > 2 << 20
+    assert len(read_label_table(path)) == 20_000
+
+
 def test_invalid_utf8_in_labels_is_replaced(tmp_path: Path):
     path = not_utf8(tmp_path / "l.parquet", {"key": ["a"], "label": ["wonderful"]}, b"wonderful")
     assert read_label_table(path) == {"a": "wonderfu\ufffd"}

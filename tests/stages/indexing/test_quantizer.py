@@ -43,6 +43,12 @@ def test_copies_of_few_rows_still_give_all_centroids():
     assert mean_similarity(centroids, z) > 0.999
 
 
+def test_the_highest_seed_gives_centroids():
+    """`index.seed` may be as high as NumPy's seeds, and FAISS refused it with an OverflowError."""
+    centroids = fit_centroids(made_rows(600), MIN_GROUPED_LISTS, 2**32 - 1, "cpu")
+    assert len(centroids) == MIN_GROUPED_LISTS and np.isfinite(centroids).all()
+
+
 def test_comparing_all_groups_finds_the_most_similar_centroid():
     z = made_rows(3_000).astype(np.float32)
     centroids, rows = z[:300], z[300:]

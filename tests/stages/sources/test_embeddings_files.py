@@ -192,6 +192,17 @@ def test_an_npy_takes_keys_and_labels_from_other_files(tmp_path: Path, suffix: s
     assert part.part_name != before
 
 
+def test_a_line_of_text_may_hold_separators_that_end_no_line(tmp_path: Path):
+    """They were taken for ends of lines, and the file for one of too many rows."""
+    np.save(tmp_path / "x.npy", X)
+    labels = ["a\u2028b", "c\x0bd", "g\x85h", "i", "e\x1cf", "j\u2029k"]
+    for newline in ("\n", "\r\n", "\r"):
+        text = "".join(f"{label}{newline}" for label in labels)
+        (tmp_path / "labels.txt").write_text(text, encoding="utf-8-sig", newline="")
+        read = only(tmp_path / "x.npy", labels=tmp_path / "labels.txt").load().columns["label"]
+        assert read == labels
+
+
 @pytest.fixture
 def clip_retrieval(tmp_path: Path) -> Path:
     """A folder as clip-retrieval writes it, in two parts whose padding differs."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import ntpath
 import os
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from cpp_pipe.stages.sources.changes import digest_contents
 from cpp_pipe.stages.sources.fields import MAX_TEXT_BYTES
+from cpp_pipe.stages.sources.images import tree
 from cpp_pipe.stages.sources.images.files import EDGE_BYTES, ImageFile, fingerprint_files
 from cpp_pipe.stages.sources.images.folders import (
     MAX_IMAGES,
@@ -89,6 +91,15 @@ def test_a_link_to_a_folder_is_followed_once_and_never_in_a_circle(tmp_path):
     (elsewhere / "deep" / "loop").symlink_to(elsewhere)
     (elsewhere / "deep" / "home").symlink_to(root)
     assert keys(root) == ["cats/1.jpg", "one/2.jpg", "one/deep/3.jpg"]
+
+
+def test_a_linked_folder_on_another_drive_of_windows_is_not_around_its_images(monkeypatch):
+    """Paths of two drives have no common path, which ended `embed` in a traceback."""
+    monkeypatch.setattr(tree.os, "path", ntpath)
+    assert not tree._overlap("D:\\more", "C:\\photos")
+    assert tree._overlap("C:\\photos\\more", "C:\\photos")
+    assert tree._overlap("C:\\", "C:\\photos")
+    assert not tree._overlap("C:\\photos2", "C:\\photos")
 
 
 def test_a_folder_named_like_an_image_is_a_folder(tmp_path):

@@ -2,6 +2,7 @@
 
 import os
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from cpp_pipe.stages.sources.tar.listing import scan, split_name
-from cpp_pipe.stages.sources.tar.writer import Packed, key_of, pack_folder
+from cpp_pipe.stages.sources.tar.writer import Packed, distinct, key_of, pack_folder
 from cpp_pipe.store.errors import ConfigError, ShardError
 
 from .image_files import png, write_image
@@ -96,6 +97,32 @@ def test_a_key_is_read_back_as_it_was_written(pieces):
     key = key_of("/".join(f"x{piece}" for piece in pieces))
     assert split_name(f"{key}.jpg") == (key, "jpg")
     assert not set(key) & set(" .\t")
+
+
+@pytest.mark.parametrize(
+    ("key", "written"),
+    [
+        ("https://x.org/id/7/", "https://x_org/id/7_"),
+        ("a/__MACOSX/b", "a/MACOSX/b"),
+        ("....../a", "__/a"),
+        ("", "_"),
+    ],
+)
+def test_no_key_of_a_table_makes_members_without_a_key(key, written):
+    """`curate` and `export webdataset` wrote images that no reader of the shards found."""
+    assert key_of(key) == written
+    assert split_name(f"{written}.jpg") == (written, "jpg")
+
+
+def test_many_equal_keys_get_their_numbers_at_once():
+    """Each was counted from 1: curating tables whose keys are row numbers took hours."""
+    taken: dict[str, int] = {}
+    keys = [distinct(key, taken) for key in ("0", "0-2", "0", "0-2")]
+    assert keys == ["0", "0-2", "0-3", "0-2-2"]
+    began = time.monotonic()
+    many = {distinct("0", taken) for _ in range(30_000)}
+    assert len(many) == 30_000 and "0-30003" in many
+    assert time.monotonic() - began < 10
 
 
 def test_images_in_a_folder_name_that_webdataset_reserves_are_packed(tmp_path):

@@ -133,6 +133,14 @@ def test_no_cluster_is_empty_and_fewer_distinct_rows_are_a_cluster_each(
     assert np.array_equal(labels, again)
 
 
+@pytest.mark.parametrize("restarts", [1, 2])
+def test_a_seed_above_the_highest_of_numpy_is_one_of_its_seeds(restarts: int) -> None:
+    """The second start with the seed 2**32 - 1 ended `select-k` in a traceback."""
+    rows = random_unit_rows(30, 4, 0).numpy()
+    labels, _ = cluster_rows(rows, 3, 2**32, restarts)
+    assert np.array_equal(labels, cluster_rows(rows, 3, 0, restarts)[0])
+
+
 def test_an_empty_cluster_takes_the_farthest_row() -> None:
     rows = np.array([[0.0], [0.1], [0.2], [5.0]])
     labels, centroids = spectral._fill(rows, np.array([0, 0, 0, 0]), np.zeros((2, 1)))

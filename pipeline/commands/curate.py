@@ -84,9 +84,9 @@ def curate(
     """Copy the samples that you choose into new tar shards.
 
     Samples are copied byte for byte. A sample must meet all conditions; for --cluster and --caption
-    together, one of the clusters or captions is enough. The shards appear when all of them are
-    complete, with manifest.parquet, which lists where every sample went. Images of folders and
-    tables become samples as in `pack`.
+    together, one of the clusters or captions is enough, and for several --tag one of the tags. The
+    shards appear when all of them are complete, with manifest.parquet, which lists where every
+    sample went. Images of folders and tables become samples as in `pack`.
 
     \b
       cpp-pipe curate --drop-duplicates --out shards/

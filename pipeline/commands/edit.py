@@ -35,7 +35,10 @@ def edit(
     ] = None,
     cluster: Annotated[
         int | None,
-        typer.Option("--cluster", help="Decide about the images that this cluster has now."),
+        typer.Option(
+            "--cluster",
+            help="Decide about the images that this cluster has now; note: about the cluster.",
+        ),
     ] = None,
     key: Annotated[
         list[str] | None,

@@ -47,7 +47,9 @@ def curate(
     ] = 0.0,
     keys: Annotated[
         Path | None,
-        typer.Option("--keys", help="Only the keys in this file, a KEY or SHARD:KEY a line."),
+        typer.Option(
+            "--keys", help="Only the keys in this file, a KEY or SHARD:KEY a line, or .parquet."
+        ),
     ] = None,
     not_keys: Annotated[
         Path | None,

@@ -47,7 +47,7 @@ def edit(
     keys: Annotated[
         Path | None,
         typer.Option(
-            "--keys", help="Decide about the images in this file, KEY or SHARD:KEY a line."
+            "--keys", help="Decide about these images: a KEY or SHARD:KEY a line, or .parquet."
         ),
     ] = None,
     text: Annotated[

@@ -160,6 +160,7 @@ class WorkingRun(OpenedRun):
 
         `k` is a number, a list of numbers, or "auto" for the number that `select_k` chooses.
         `level` cuts the hierarchy into that many clusters instead, nested in every finer level.
+        Without either, the run's setting stays, which is "auto" in a new run.
         """
         if k is not None and level is not None:
             raise ConfigError("give either k, a number of clusters, or level, a hierarchy's cut")

@@ -39,7 +39,8 @@ class Data:
     builtin: Literal["", "digits"] = ""
     """A data set of a dependency, written as shards into the store on first use."""
     label: str = "cls"
-    """`cls` for the shards' .cls members, or the name of a JSON field; only `eval` reads it."""
+    """The label that scores compare clusters with: `cls` (the .cls files), `folder` (the images'
+    folders), or the name of a JSON field."""
 
     @property
     def is_named(self) -> bool:
@@ -52,6 +53,7 @@ class EmbedSettings:
     """Which model embeds."""
 
     model: str = "ViT-L-14"
+    """A model of open_clip, or `timm/NAME`."""
     pretrained: str = "openai"
     """A tag of open_clip, or a local .safetensors file."""
     model_config: str = ""

@@ -67,10 +67,12 @@ class Run(WorkingRun):
         `space` is `features` (refined: z and c side by side; the default without texts) or
         `embeddings` (raw; the default with texts). A vector has the size of its space; if z and c
         are the same, z alone is enough. `cluster` and `min_confidence` limit the rows that may be
-        found. `edits` applies decisions (sealed under a name, or `open`): clusters and captions are
-        the decided ones, and excluded rows are not found. `where` is a condition on scores, columns
-        or fields, such as `"sharpness > 2"`, or a list of several. An index stays open for later
-        searches. Raises QueryError for a query that cannot be answered.
+        found. `target_recall` is the share of the true neighbours to find; higher takes longer.
+        `edits` applies decisions (sealed under a name, or `open`): clusters and captions are the
+        decided ones, and excluded rows are not found. `where` is a condition on scores, columns or
+        fields, such as `"sharpness > 2"`, or a list of several. An index stays open for later
+        searches. QueryError for a query that cannot be answered, ConfigError for a value that is
+        not allowed, MissingError for features, scores or decisions that are not there.
         """
         question = Question(
             like=examples({"image": image, "text": text, "key": key, "vector": vector}),
@@ -97,7 +99,10 @@ class Run(WorkingRun):
         return read_clusters(self)
 
     def cluster(self, number: int) -> "Cluster":
-        """The cluster of a number: its size, captions, rows, keys and images."""
+        """The cluster of a number: its size, captions, rows, keys and images.
+
+        QueryError if no image is in a cluster of this number.
+        """
         from .notebook.clusters import read_cluster
 
         return read_cluster(self, number)
@@ -124,7 +129,10 @@ class Run(WorkingRun):
         return Curve(read, read_verdict(curve), used)
 
     def figure(self, name: str) -> "RunFigure":
-        """A figure for print: cosines, singular-values, k-curve, clusters or neighbours."""
+        """A figure for print: cosines, singular-values, k-curve, clusters or neighbours.
+
+        `.save("cosines.pdf")` writes it. MissingError if the run lacks what it shows.
+        """
         from .notebook.figures import RunFigure
         from .report.print_figures import draw_figure, require_figures
 
@@ -145,9 +153,10 @@ class Run(WorkingRun):
     ) -> "ComparedRuns":
         """Makes and compares a run for each combination of settings, seeds and numbers of clusters.
 
-        `settings` are values by TABLE.KEY: `{"spectrum.clusterings": [12, 24]}`; seeds count from
-        0. The runs have the embeddings of this run, are named after it and their values, and share
-        equal steps.
+        `settings` are values by TABLE.KEY: `{"spectrum.clusterings": [12, 24]}`; `seeds` is their
+        number, from 0; `k` is a number of clusters, "auto", or a list. `rivals`, `label` and
+        `labels` are those of `compare`. The runs have the embeddings of this run, are named after
+        it and their values, and share equal steps.
         """
         from .comparison.result import compare
         from .comparison.sweep import check_sweep, make_sweep, plan_sweep
@@ -169,18 +178,21 @@ class Run(WorkingRun):
         )
 
     def to_numpy(self, slot: str = "embeddings") -> "np.ndarray":
-        """Embeddings or features of all images, float16 (n, d), in row order.
+        """Embeddings (n, d), or features z (n, p), of all images: float16, in row order.
 
-        If features have one part, the array is the mapped file, not a copy.
+        `slot` is `embeddings` or `features`. If features have one part, the array is the mapped
+        file, not a copy. MissingError if they are not made yet, or out of date.
         """
         from .view.arrays import read_array
 
         return read_array(self.require_current(slot))
 
     def to_arrow(self, *, vectors: bool = False, edits: str | None = None) -> "pa.Table":
-        """A row for each image: key, source, label, cluster, confidence, caption and so on.
+        """A row for each image: key, shard, label, cluster, confidence, caption and so on.
 
-        `vectors` adds the embeddings and features; `edits` adds decisions (`open`, or sealed).
+        `caption` and `label` came with the image; `cluster_caption` names its cluster. `vectors`
+        adds the embeddings and features. `edits` adds the columns of decisions (`open`, or sealed
+        under a name); excluded images stay, marked in `excluded`.
         """
         import pyarrow as pa
 

@@ -94,8 +94,8 @@ class WorkingRun(OpenedRun):
         """Embeds the images of folders, tar shards or Parquet tables.
 
         The named inputs replace those named before; images that are embedded already cost nothing.
-        Every image is embedded, or skipped with a reason; ConfigError if a larger share than
-        `max_skipped` is skipped.
+        Every image is embedded, or skipped with a reason; ShardError if none can be embedded, or if
+        a larger share than `max_skipped` is skipped. Finished work is kept.
         """
         plan = self._plan(
             data=data_table(_as_list(shards), _as_list(images), _as_list(tables), image_column),
@@ -164,6 +164,7 @@ class WorkingRun(OpenedRun):
 
         `k` is a number, a list of numbers, or "auto" for the number that `select_k` chooses.
         `level` cuts the hierarchy into that many clusters instead, nested in every finer level.
+        Without either, the run's setting stays, which is "auto" in a new run.
         """
         if k is not None and level is not None:
             raise ConfigError("give either k, a number of clusters, or level, a hierarchy's cut")
@@ -186,7 +187,8 @@ class WorkingRun(OpenedRun):
         """Names every cluster in words.
 
         `vocabulary` is imagenet, coco, wordnet, a text file, a .parquet of phrases, an .npz of
-        embeddings, or several. `rule` is contrast, or vote (the paper's).
+        embeddings, or several. `templates` are prompts with {} for the word. `rule` is contrast, or
+        vote (the paper's).
         """
         values = {
             "vocabulary": vocabulary_setting(_as_list(vocabulary)),
@@ -229,8 +231,9 @@ class WorkingRun(OpenedRun):
     ) -> Evaluation:
         """Scores the clusters against labels, beside chance and k-means.
 
-        `label` is `cls`, or the name of a JSON field; `labels` is a .csv or .parquet of key and
-        label. MissingError if no image has a label.
+        `label` is `cls`, `folder` (the images' folders), or the name of a JSON field; `labels` is a
+        .csv or .parquet of key and label. `k` is one of several that `assign` was given; by default
+        the first. MissingError if no image has a label.
         """
         plan = self._plan(data={"label": label})
         field, table = plan.settings.data.label, None if labels is None else Path(labels)

@@ -13,7 +13,7 @@ from .rows.landmarks import gather_features, open_landmarks
 
 @dataclass(frozen=True, kw_only=True)
 class Merge(Stage):
-    """Repeatedly merges the two clusters whose merging lengthens the code least.
+    """Repeatedly merges the two clusters whose merging adds least, by `criterion`.
 
     Every level is a partition, nested in the next coarser one.
     """

@@ -30,6 +30,8 @@ class Spectrum(Stage):
     landmarks: int = 10_000
     """Number of landmarks, at most; drawn so that rare groups are represented."""
     affinity: Literal["auto", "consensus", "membership"] = "auto"
+    """Similarity of landmarks: how often several k-means put two of them together (`consensus`), or
+    the paper's `membership`. `auto` takes the one with the shorter code."""
     clusterings: int = 24
     """Base clusterings of the consensus."""
     eta: float = 0.1

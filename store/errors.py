@@ -34,7 +34,7 @@ class ConflictError(CppPipeError, RuntimeError):
 
 
 class ShardError(CppPipeError, ValueError):
-    """A shard, a list of shards or a table that cannot be read."""
+    """Shards, folders or tables that cannot be read, or of which too many samples were skipped."""
 
 
 class QueryError(CppPipeError, ValueError):

@@ -2,6 +2,7 @@
 
 import html
 import importlib
+import inspect
 import json
 import os
 import re
@@ -281,6 +282,36 @@ def test_settings_in_pages_exist(path: Path):
     for table, key in re.findall(r"--set (\w+)\.(\w+)=", path.read_text()):
         settings = getattr(Settings(), table)
         assert key in {field.name for field in fields(settings)}, f"{table}.{key}"
+
+
+def members_of(page: str) -> Iterator[tuple[str, list[str]]]:
+    """The path of each object that a page describes, and the members that it lists."""
+    for block in re.finditer(r"^::: (\S+)\n((?:    .*\n|\n)*)", page, re.MULTILINE):
+        options = block[2]
+        inline = re.search(r"members: \[(.*)\]", options)
+        listed = re.findall(r"^ +- (\w+)$", options, re.MULTILINE)
+        yield block[1], inline[1].split(", ") if inline else listed
+
+
+def has_member(described: Any, name: str) -> bool:
+    """Whether a class has an attribute, a field, or something that its constructor sets."""
+    sources = [
+        inspect.getsource(kind)
+        for kind in described.__mro__
+        if kind.__module__.startswith("cpp_pipe")
+    ]
+    is_set = re.compile(rf"^ +(self\.)?{name}(: | = )", re.MULTILINE)
+    return hasattr(described, name) or any(map(is_set.search, sources))
+
+
+def test_members_that_the_page_of_python_lists_exist():
+    """The site left out a member that had been renamed, and said nothing."""
+    listed = dict(members_of((DOCS / "python.md").read_text()))
+    assert len(listed) > 10
+    for path, members in listed.items():
+        module, _, name = path.rpartition(".")
+        described = getattr(importlib.import_module(module), name)
+        assert [each for each in members if not has_member(described, each)] == [], path
 
 
 # The README.

@@ -47,7 +47,9 @@ def curate(
     ] = 0.0,
     keys: Annotated[
         Path | None,
-        typer.Option("--keys", help="Only the keys in this file, a KEY or SHARD:KEY a line."),
+        typer.Option(
+            "--keys", help="Only the keys in this file, a KEY or SHARD:KEY a line, or .parquet."
+        ),
     ] = None,
     not_keys: Annotated[
         Path | None,
@@ -84,9 +86,9 @@ def curate(
     """Copy the samples that you choose into new tar shards.
 
     Samples are copied byte for byte. A sample must meet all conditions; for --cluster and --caption
-    together, one of the clusters or captions is enough. The shards appear when all of them are
-    complete, with manifest.parquet, which lists where every sample went. Images of folders and
-    tables become samples as in `pack`.
+    together, one of the clusters or captions is enough, and for several --tag one of the tags. The
+    shards appear when all of them are complete, with manifest.parquet, which lists where every
+    sample went. Images of folders and tables become samples as in `pack`.
 
     \b
       cpp-pipe curate --drop-duplicates --out shards/

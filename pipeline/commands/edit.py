@@ -35,7 +35,10 @@ def edit(
     ] = None,
     cluster: Annotated[
         int | None,
-        typer.Option("--cluster", help="Decide about the images that this cluster has now."),
+        typer.Option(
+            "--cluster",
+            help="Decide about the images that this cluster has now; note: about the cluster.",
+        ),
     ] = None,
     key: Annotated[
         list[str] | None,
@@ -44,7 +47,7 @@ def edit(
     keys: Annotated[
         Path | None,
         typer.Option(
-            "--keys", help="Decide about the images in this file, KEY or SHARD:KEY a line."
+            "--keys", help="Decide about these images: a KEY or SHARD:KEY a line, or .parquet."
         ),
     ] = None,
     text: Annotated[

@@ -21,9 +21,10 @@ def hierarchy(
 ) -> None:
     """Make a hierarchy: merge clusters step by step, down to one.
 
-    Each step merges the two clusters whose merging lengthens the code of all rows least. Every
-    level is nested in the next coarser one. `cpp-pipe assign --level 12` cuts the hierarchy into 12
-    clusters. The table shows the length of the code at each level, in nats (1 nat is 1.44 bits).
+    Each step merges the two clusters whose merging adds least to the rate: the nats (1 nat is 1.44
+    bits) that rows take within their clusters. Every level is nested in the next coarser one.
+    `cpp-pipe assign --level 12` cuts the hierarchy into 12 clusters. The table shows the length of
+    the whole code at each level, which also counts the cost of the clusters.
 
     \b
       cpp-pipe hierarchy

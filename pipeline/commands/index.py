@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from ...stages.encoding.models.loaded_model import has_texts
 from ...stages.indexing.factory import Factory
 from ...stages.indexing.recall_curve import curve_of, recall_at, width_for
 from ...stages.indexing.vectors import SPACES
@@ -64,7 +65,9 @@ def index(
             artifact = plan.make(f"index/{name}")
             print_text(index_line(name, artifact, plan.settings.index))
             print_line(f"result: {artifact.folder}")
-    print_next(common, ["search", "--text", "a red car"])
+    takes_words = "embeddings" in spaces and has_texts(plan.settings.embed.model)
+    query = ["--text", "a red car"] if takes_words else ["--query", "img.jpg"]
+    print_next(common, ["search", *query])
 
 
 def index_line(space: str, index: Artifact, settings: IndexSettings) -> str:

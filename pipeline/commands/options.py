@@ -90,7 +90,7 @@ class Common:
     ] = None
     device: Annotated[
         str,
-        typer.Option("--device", help="Device: auto (a GPU if any), cpu, cuda, cuda:1, mps."),
+        typer.Option("--device", help="Device: auto (CUDA if any), cpu, cuda, cuda:1, mps."),
     ] = "auto"
     progress: Annotated[
         str,

@@ -63,7 +63,7 @@ def search(
     ] = None,
     unlike: Annotated[
         list[str] | None,
-        typer.Option("--not", help="Avoid images like this: an image, words, or key:KEY."),
+        typer.Option("--not", help="Avoid images like this: an image, words, text:WORDS, key:KEY."),
     ] = None,
     cluster: Annotated[
         list[int] | None, typer.Option("--cluster", help="Only rows of this cluster; repeatable.")

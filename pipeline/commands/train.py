@@ -20,7 +20,10 @@ def train(
         int | None,
         typer.Option("--epochs", min=0, help="Number of epochs; 0 trains nothing."),
     ] = None,
-    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate.")] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option("--lr", help="Learning rate, but for the cluster head: train.lr_cluster."),
+    ] = None,
     eta: Annotated[
         float | None,
         typer.Option(

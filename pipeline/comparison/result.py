@@ -92,9 +92,10 @@ def compare(
     """Compares runs: scores, agreement, seconds and settings that differ.
 
     Runs are names, or opened runs of one store. Those that differ only in their seeds share a line.
-    `rivals` adds k-means, Ward, spectral clustering and HDBSCAN of the same embeddings, with `k`
-    clusters, or as many as there are classes, or as the first run has. `label` and `labels` say
-    where labels are, as for `Run.evaluate`. Clusters that a run lacks are made.
+    `rivals` adds k-means, Ward, spectral clustering, HDBSCAN and, if installed, UMAP with HDBSCAN,
+    and EVoC, of the same embeddings. The first three make `k` clusters; by default as many as there
+    are classes or, without labels, as the first run has. `label` and `labels` say where labels are,
+    as for `Run.evaluate`. Clusters that a run lacks are made.
     """
     if not runs:
         raise ConfigError("name at least one run")

@@ -74,7 +74,7 @@ class Editor:
         return self._add("merge", clusters=clusters)
 
     def split(self, cluster: int, images: "Sequence[int | str] | np.ndarray") -> Edit:
-        """Makes a new cluster of those of some images that are in a cluster; the others stay."""
+        """Makes a new cluster of the images that are in `cluster`; images elsewhere stay there."""
         cluster, rows = _whole(cluster, "cluster"), self._rows(images)
         held = (self.edited().cluster == cluster).nonzero()[0]
         inside = np.intersect1d(rows, held)

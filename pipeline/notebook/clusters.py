@@ -56,7 +56,7 @@ class Cluster:
         return names_of_rows(self.run.artifact("embeddings"), self.rows[:n])
 
     def images(self, n: int = 12) -> "list[Image.Image]":
-        """Its n surest images; RowError or MissingError if one cannot be read."""
+        """Its n surest images; MissingError if one cannot be read."""
         return [self.run.image(row) for row in self.rows[:n].tolist()]
 
     def _repr_html_(self) -> str:

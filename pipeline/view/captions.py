@@ -11,7 +11,7 @@ class Caption(NamedTuple):
 
     words: str
     score: float
-    """The caption's share of the cluster's votes."""
+    """Its share of what the cluster gives to all words, 0 to 1: of votes, or of contrast."""
 
 
 def read_captions(captions: Artifact) -> dict[int, list[Caption]]:

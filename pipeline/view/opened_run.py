@@ -163,5 +163,8 @@ class OpenedRun:
         return Refiner(self.store, self.artifact("heads"), find_device(self.device))
 
     def image(self, row: int) -> "Image.Image":
-        """The image of a row, read from its shard, folder or table; RowError if there is none."""
+        """The image of a row, RGB and upright, read from its shard, folder or table.
+
+        RowError for a row that does not exist, MissingError if its image cannot be read.
+        """
         return open_row(self.artifact("embeddings"), self.record.sources, row)

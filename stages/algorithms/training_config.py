@@ -54,11 +54,14 @@ class TrainingConfig:
     """Steps that only maximise the rate. After the last, the cluster head becomes a copy of the
     feature head. The reference's setting W runs W + 1 such steps."""
     lr: float = 1e-4
+    """Learning rate of the trunk and the feature head."""
     lr_cluster: float = 1e-4
+    """Learning rate of the cluster head."""
     weight_decay: float = 0.0
     """For all parameters but the cluster head's, including biases and BatchNorm, as in the
     reference."""
     weight_decay_cluster: float = 0.0
+    """For the cluster head."""
     momentum: float = 0.9
     """For SGD, without Nesterov; Adam ignores it."""
     optimizer: Literal["sgd", "adam"] = "adam"

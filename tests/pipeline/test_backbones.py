@@ -66,6 +66,12 @@ def test_commands_that_need_texts_are_refused_and_make_nothing(made, words):
     assert {artifact.version for artifact in Store(store).artifacts()} == before
 
 
+def test_after_index_a_search_is_suggested_that_the_model_can_answer(made):
+    """It suggested a search by words, which was then refused."""
+    out = succeed(made[0], "index").out
+    assert "next: cpp-pipe search --query img.jpg" in out and "--text" not in out
+
+
 def test_captions_come_from_a_run_that_embeds_texts_too(made):
     store, shards = made
     succeed(store, "embed", "--shards", shards, *DIGITS, "--run", "clip")

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -357,6 +358,8 @@ def test_the_command_reports_scores_clusters_mistakes_and_deciles(assigned):
     report = succeed(assigned, "eval").out
     assert "accuracy by confidence, lowest tenth first: " in report
     assert body(report)[-1] == "--json prints all clusters and mistakes"
+    page = (Path(__file__).parents[2] / "docs" / "folder.md").read_text(encoding="utf-8")
+    assert body(report)[-1] in page, "the page shows an earlier report"
 
 
 def test_the_command_scores_the_rows_of_a_split(assigned):

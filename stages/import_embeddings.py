@@ -22,7 +22,7 @@ class Import(Stage):
 
     name: ClassVar[str] = "import"
     kind: ClassVar[Kind] = EMBEDDINGS
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 1
 
     model: str
     pretrained: str

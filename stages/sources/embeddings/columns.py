@@ -95,9 +95,8 @@ def unit_rows(
         wrong = find_faulty(block)
         faulty.update((start + row, why) for row, why in wrong.items())
         good = np.delete(np.arange(len(block)), list(wrong))
-        usable = block[good].astype(np.promote_types(block.dtype, np.float32), copy=False)
-        largest = np.abs(usable).max(axis=1, initial=0)
-        scaled = (usable / largest[:, None]).astype(np.float32)
+        largest = np.abs(block[good]).max(axis=1, initial=0)
+        scaled = (block[good] / largest[:, None]).astype(np.float32)
         lengths = np.linalg.norm(scaled, axis=1, keepdims=True)
         units[start + good] = (scaled / lengths).astype(np.float16)
     return units, faulty

@@ -1,6 +1,7 @@
 """Searchers: the rows of a space nearest to a query, as hits."""
 
 import importlib.util
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
@@ -144,8 +145,10 @@ class Searcher:
         )
 
     def _width(self, n: int, target_recall: float) -> int:
-        # Recall was measured on ten neighbours; more neighbours lie in more lists.
-        return -(-width_for(self._curve, target_recall) * max(n, NEIGHBOURS) // NEIGHBOURS)
+        # Recall was measured on ten neighbours. A hundred lie in twice as many lists, and of a pile
+        # of a few thousand images in three to five times as many.
+        more = math.sqrt(max(n, NEIGHBOURS) / NEIGHBOURS)
+        return math.ceil(width_for(self._curve, target_recall) * more)
 
     def _exact(
         self, queries: "np.ndarray", n: int, allowed: "np.ndarray | None"

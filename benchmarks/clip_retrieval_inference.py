@@ -2,6 +2,7 @@
 
     PYTHON clip_retrieval_inference.py MODEL BATCH WEIGHTS[,CONFIG] SHARDS...
 
+The environment: `pip install clip-retrieval 'setuptools<70'` (version 2.45 needs pkg_resources).
 Prints one line of JSON as `embed_ways.rates` gives it. It is timed after the model is loaded and
 has run once. `benchmarks.embed --clip-retrieval PYTHON` starts it.
 """

@@ -100,7 +100,8 @@ def test_the_extremes_of_a_training_end_in_heads_or_in_words(store, setting):
 
 def test_the_highest_seed_chooses_a_number_of_clusters(store):
     seeds = [f"{table}.seed={2**32 - 1}" for table in ("spectrum", "select_k")]
-    succeed(store, "select-k", *(word for seed in seeds for word in ("--set", seed)))
+    settings = (*seeds, "select_k.eps_sq=0.1")
+    succeed(store, "select-k", *(word for each in settings for word in ("--set", each)))
 
 
 def test_a_share_of_skipped_images_that_is_no_number_is_refused(store, digit_shards):

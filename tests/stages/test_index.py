@@ -89,7 +89,7 @@ def test_of_more_than_ten_neighbours_as_large_a_share_is_found(tmp_path, n):
     """A search for 11 to 19 rows visited the lists of one for ten, and missed more of them."""
     z, store = made_rows(ROWS), Store(tmp_path)
     features = make_features(store, split(z, 3))
-    searcher = Searcher(features, index_of(store, features, "IVF300,SQfp16"))
+    searcher = Searcher(features, index_of(store, features, "IVF60,SQfp16"))
     assert recall_of(searcher, z, 0.9, n=n) >= 0.9
 
 

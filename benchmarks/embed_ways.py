@@ -194,10 +194,8 @@ def clip_retrieval(bench: Bench, paths: Sequence[Path], python: Path) -> dict[st
     unset = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
     environment = {name: value for name, value in os.environ.items() if name not in unset}
     with watched_bytes() as peak:
-        done = subprocess.run(
-            [*line, *map(str, paths)], env=environment, stdout=subprocess.PIPE, text=True, check=True
-        )
-    return {**json.loads(done.stdout.splitlines()[-1]), "peak_bytes": peak[0]}
+        output = subprocess.check_output([*line, *map(str, paths)], env=environment, text=True)
+    return {**json.loads(output.splitlines()[-1]), "peak_bytes": peak[0]}
 
 
 def rates(images: int, began: float, cpu_began: float) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ...store import CppPipeError
 from .delivery import Delivery
 from .guard import Guard
 from .hosts import LOCAL_HOSTS, Hosts
-from .open_run import CurrentRun, OpenRun
+from .open_run import CurrentRun
 from .request_body import Bodies
 from .responses import CachedAnswer, add_error_handlers
 from .routes import add_routes, prepare_answers, prepare_comparisons, prepare_labels
@@ -150,7 +150,7 @@ class _Attempts:
             await self._workers.run(work, *args, kind=self._kind)
         except (CppPipeError, OSError):
             pass  # temporary, or a request meets it too
-        except Exception as error:  # noqa: BLE001 - nobody awaits it, so it would be lost
+        except Exception as error:
             if repr(error) != self._logged:
                 self._logged = repr(error)
                 log.error("%s failed", work.__name__, exc_info=error)

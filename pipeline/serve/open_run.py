@@ -249,7 +249,7 @@ class CurrentRun:
             with self._lock:
                 work()
             self.trouble = None
-        except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt may succeed
+        except Exception as error:
             trouble = str(error) or type(error).__name__
             # Errors of settings are one of these too.
             is_bug = not isinstance(error, OSError | ValueError | CppPipeError)

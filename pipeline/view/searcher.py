@@ -31,8 +31,8 @@ TARGET_RECALL = 0.95
 """The share of true neighbours to find, by default."""
 
 _MORE_LISTS = 0.7
-"""The power of n / 10 by which n neighbours lie in more lists than ten: it was 0.25 on 74,000 images
-in 272 lists, and 0.4 to 0.7 on a few thousand in 70."""
+"""The power of n / 10 by which n neighbours lie in more lists than ten: 0.25 for 74,000 images in
+272 lists, 0.4 to 0.7 for a few thousand in 70."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,8 @@ import benchmarks
 
 LIBRARIES = {
     "answers", "card", "card_embed", "card_rows", "card_tests", "card_training", "clip_like",
-    "clip_retrieval_inference", "embed_ways", "growth", "made_copies", "made_photographs", "measure",
-    "ours", "plain_ways", "planted", "rules", "serve_store",
+    "clip_retrieval_inference", "embed_ways", "growth", "made_copies", "made_photographs",
+    "measure", "ours", "plain_ways", "planted", "rules", "serve_store",
 }  # fmt: skip
 """Modules of the folder that benchmarks import; all others are benchmarks."""
 

@@ -90,10 +90,9 @@ class ShownProgress:
 
     def report(self, line: str, *, is_error: bool = False) -> None:
         """Shows a message on a line of its own."""
-        with self._lock:
-            with contextlib.ExitStack() as each:  # the log file also where a terminal is gone
-                for display in reversed(self._displays):
-                    each.callback(display.message, line, is_error=is_error)
+        with self._lock, contextlib.ExitStack() as each:
+            for display in reversed(self._displays):  # the log file also where a terminal is gone
+                each.callback(display.message, line, is_error=is_error)
 
     def end(self) -> None:
         """Ends the current count, whose work is all done."""

@@ -57,7 +57,7 @@ def test_an_address_turned_into_a_path_is_refused():
 
 def test_an_address_without_one_of_its_slashes_is_no_folder_of_this_machine():
     """What was meant for a bucket was written to a local folder `s3:`."""
-    with pytest.raises(ConfigError, match="an address has two, as in s3://bucket/path$"):
+    with pytest.raises(ConfigError, match=r"an address has two, as in s3://bucket/path$"):
         Store("s3:/bucket/path")
 
 

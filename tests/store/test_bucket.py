@@ -433,7 +433,7 @@ def test_a_user_without_a_home_is_told_to_name_a_folder(monkeypatch):
     for name in ("HOME", "CPP_PIPE_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("pwd.getpwuid", find_nobody)
-    with pytest.raises(ConfigError, match="no home folder .*: name a folder with CPP_PIPE_CACHE"):
+    with pytest.raises(ConfigError, match=r"no home folder .*: name a folder with CPP_PIPE_CACHE"):
         cache.folder()
 
 

@@ -149,7 +149,7 @@ def test_a_part_of_another_version_is_reused(root):
 
 def test_parts_of_one_recipe_are_found_and_reused(root):
     """Features of two empty shards: a second worker, or the next command, ended in a traceback."""
-    store, alike = Store(root), dict.fromkeys(PARTS[:2], {"embeddings": "of no rows"})
+    store, alike = Store(root), {name: {"embeddings": "of no rows"} for name in PARTS[:2]}
     made = replace(recipe(), parts=alike)
     draft = store.draft(made)
     for name in alike:

@@ -10,8 +10,8 @@ import torch
 from cpp_pipe.stages.encoding.models.bf16_products import bf16_of_processor
 
 from .card import Figure, Setup
-from .embed import MOBILE, limit_of, random_weights, steps
-from .embed_ways import Bench, command
+from .embed import MOBILE, limit_of, steps
+from .embed_ways import Bench, command, random_weights
 from .made_photographs import write_shards
 from .measure import result_and_peak
 

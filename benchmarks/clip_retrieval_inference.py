@@ -28,8 +28,10 @@ def main() -> None:
     """Embeds the shards, and prints the rates."""
     import numpy
     import open_clip
-    from all_clip import load_clip
-    from clip_retrieval.clip_inference.worker import worker
+    from all_clip import load_clip  # pyright: ignore[reportMissingImports]
+    from clip_retrieval.clip_inference.worker import (  # pyright: ignore[reportMissingImports]
+        worker,
+    )
 
     model, batch, files, *shards = sys.argv[1:]
     weights, *configs = files.split(",")

@@ -30,7 +30,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .embed_ways import Bench, clip_retrieval, command, loop
+from .embed_ways import Bench, clip_retrieval, command, loop, random_weights
 from .made_photographs import write_shards
 from .measure import argument_parser, machine, parse_arguments, result_and_peak
 

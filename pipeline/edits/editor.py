@@ -242,7 +242,7 @@ def _whole(value: Any, name: str) -> int:
         raise QueryError(f"{name} must be a whole number, got {reprlib.repr(value)}") from error
 
 
-def _listed(images: Any) -> "Sequence[int | str] | np.ndarray":
+def _listed(images: Any) -> Any:
     """Images, of which one may stand by itself: a text would be a key for each letter."""
     return [images] if isinstance(images, str | int | np.integer) else images
 

@@ -5,6 +5,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from multiprocessing.context import ForkServerProcess
@@ -259,12 +260,15 @@ def test_a_command_whose_output_nobody_reads_stops_cleanly_and_logs_it(
 ):
     """It ended with 1, and its log file did not say that it was stopped."""
     store, log = tmp_path / "store", tmp_path / "log.txt"
-    with fork(*words(many[0]), "--store", str(store), "--log-file", str(log)) as process:
+    command = [*words(many[0]), "--store", str(store), "--log-file", str(log)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "cpp_pipe", *command], stderr=subprocess.PIPE
+    ) as process:
+        assert process.stderr is not None
         wait_until(lambda: count_parts(store) >= 1)
         process.stderr.close()
-        os.killpg(process.pid, signal.SIGTERM)
-        process.process.join(_PATIENCE_SECONDS)
-    assert process.poll() == 130
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(_PATIENCE_SECONDS) == 130
     assert "cpp-pipe: stopped; what is finished is kept" in log.read_text().splitlines()[-1]
 
 

@@ -1,6 +1,7 @@
 """Parts as tasks of a Ray cluster: the same content, with a node that dies half-way."""
 
 import errno
+import importlib
 import signal
 import subprocess
 import sys
@@ -108,8 +109,7 @@ def test_an_error_in_a_task_is_one_line(cluster: Any, tmp_path: Path):
 
 def test_an_error_of_the_system_in_a_task_keeps_its_number_and_its_file():
     """Without them the command took it for a bug, and ended in a traceback."""
-    import ray  # pyright: ignore[reportMissingImports]
-
+    ray: Any = importlib.import_module("ray")
     cause = PermissionError(errno.EACCES, "Permission denied", "/images/a.tar")
     failed = ray.exceptions.RayTaskError("make", "a traceback", cause).as_instanceof_cause()
     with pytest.raises(PermissionError) as raised, task_errors(ray, "make embeddings"):

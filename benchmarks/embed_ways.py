@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import subprocess
 import tempfile
 import threading
@@ -17,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from cpp_pipe.stages.contract import Silent, Spent
+
+from .clip_retrieval_inference import cpu_seconds
 
 RSS_EVERY_SECONDS = 0.2
 
@@ -70,12 +71,6 @@ class Timer(Silent):
         inside = [each for each in self.counts if 0.2 * most <= each[1] <= 0.9 * most]
         (first, before), (last, after) = (inside or self.counts)[0], (inside or self.counts)[-1]
         return (after - before) / (last - first) if last > first else 0.0
-
-
-def cpu_seconds() -> float:
-    """CPU seconds of this process and of its children that have ended."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
 def command(bench: Bench, paths: Sequence[Path], workers: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 
 from ...stages.sources.image_formats import is_image_suffix
+from ...stages.sources.tar.writer import distinct
 from ...store.names import is_windows_name
 
 _LONGEST, _LONGEST_KEY = 60, 120
@@ -58,11 +59,4 @@ class FileNames:
     def name(self, key: str, suffix: str, folder: str = "") -> str:
         """The next name of an image in a folder."""
         original = to_file_name(without_suffix(key).replace("/", "_"), _LONGEST_KEY) or "image"
-        stem, taken = original, self._taken[folder]
-        number = taken.get(fold_case(original), 1)
-        while fold_case(stem) in taken:
-            number += 1
-            stem = f"{original}-{number}"
-        taken[fold_case(original)] = number
-        taken.setdefault(fold_case(stem), 1)
-        return f"{stem}.{suffix}"
+        return f"{distinct(original, self._taken[folder], fold_case)}.{suffix}"

@@ -22,6 +22,7 @@ class _KeyRow(NamedTuple):
     """A row whose key matches."""
 
     row: int
+    key: str
     shard: str
 
 
@@ -104,8 +105,7 @@ def shortest_names(embeddings: Artifact, rows: "Sequence[int] | np.ndarray") -> 
     if not len(rows):
         return []
     keys = [fields["key"] for fields in read_rows(embeddings, rows, ("key",))]
-    matches = [match.row for match in _find(embeddings, dict.fromkeys(keys))]
-    counts = Counter(fields["key"] for fields in read_rows(embeddings, matches, ("key",)))
+    counts = Counter(match.key for match in _find(embeddings, dict.fromkeys(keys)))
     names = names_of_rows(embeddings, rows) if max(counts.values(), default=1) > 1 else keys
     return [name if counts[key] > 1 else key for key, name in zip(keys, names, strict=True)]
 
@@ -131,7 +131,7 @@ def _find(embeddings: Artifact, shard_of: Mapping[str, str | None]) -> Iterator[
     for part in embeddings.parts:
         start = embeddings.starts[part.name]
         for match in _find_in_file(embeddings.path(part.name, "rows"), shard_of):
-            yield _KeyRow(start + match.row, match.shard)
+            yield match._replace(row=start + match.row)
 
 
 def _find_in_file(path: Path, shard_of: Mapping[str, str | None]) -> Iterator[_KeyRow]:
@@ -151,5 +151,5 @@ def _find_in_file(path: Path, shard_of: Mapping[str, str | None]) -> Iterator[_K
                 for row in pc.indices_nonzero(has_key).to_pylist():
                     key, shard = (table.column(name)[row].as_py() for name in ("key", "shard"))
                     if shard_of[key] in (None, shard):
-                        yield _KeyRow(start + row, shard)
+                        yield _KeyRow(start + row, key, shard)
             start += group.num_rows

@@ -88,17 +88,18 @@ def key_of(path: str) -> str:
     return key
 
 
-def distinct(key: str, taken: dict[str, int]) -> str:
+def distinct(key: str, taken: dict[str, int], fold: Callable[[str], str] = str) -> str:
     """A key that is not `taken`, with a number appended if needed; adds it to `taken`.
 
     `taken` has the last number of each key: counted again, a million equal keys would take days.
+    Keys of which `fold` makes the same are equal.
     """
-    name, number = key, taken.get(key, 1)
-    while name in taken:
+    name, number = key, taken.get(fold(key), 1)
+    while fold(name) in taken:
         number += 1
         name = f"{key}-{number}"
-    taken[key] = number
-    taken.setdefault(name, 1)
+    taken[fold(key)] = number
+    taken.setdefault(fold(name), 1)
     return name
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...stages.contract import Inputs, Runtime, Source, Stage
-from ...store import Artifact, Store
+from ...store import Artifact, ConfigError, NumericError, Store
 from ...store.paths import absolute, is_in_bucket
 from ..device import find_device, fitting_device
 from ..wording import agreeing, counted
@@ -43,8 +43,9 @@ def find_or_make(
 ) -> Artifact:
     """The artifact that a job makes; the run refers to it afterwards.
 
-    `settings` are recorded in the run after the work succeeded, and only if the user asked for this
-    slot. Raises PartsInProgress if the runtime does not wait for parts that others are making.
+    `settings` are recorded in the run only if the user asked for this slot: when the work begins,
+    so that it can be resumed. The run gets its former settings back if these cannot be used.
+    Raises PartsInProgress if the runtime does not wait for parts that others are making.
     """
     parts = job.stage.parts(job.inputs, job.runtime)
     version = job.stage.recipe(parts).version
@@ -68,6 +69,7 @@ def find_or_make(
         # Find it again: gc may have removed it before the store was locked.
         artifact = store.find(job.stage.kind, version)
         if artifact is None:
+            before = store.runs.read(run)
             store.runs.update(
                 run,
                 making={job.slot: version},
@@ -75,7 +77,13 @@ def find_or_make(
                 stamps=stamps,
                 **settings_update,
             )
-            artifact = _make(job, store, say)
+            try:
+                artifact = _make(job, store, say)
+            except (ConfigError, NumericError):
+                former = {"settings": before.settings} if settings_update else {}
+                making = {job.slot: before.making.get(job.slot)}
+                store.runs.update(run, making=making, **former)
+                raise
         else:
             _report_existing(job, version, say)
         store.runs.update(run, **update)

@@ -112,7 +112,7 @@ def cut_hierarchy(hierarchy: Artifact, level: int) -> "Partition":
     if not 1 <= level <= finest:
         raise ConfigError(
             f"level must be from 1 to {finest}, the finest level of the hierarchy (merge.finest), "
-            f"got {level}: run `cpp-pipe assign` with another --level, or with --k"
+            f"got {level}"
         )
     left, right = read_merges(hierarchy)
     tensors = hierarchy.tensors(name, "leaves")

@@ -19,6 +19,8 @@ FLOATS = [
 ]
 MAY_BE_ZERO = {"weight_decay", "weight_decay_cluster", "momentum", "gamma", "pi_reg", "clear"}
 
+DIVERGING = ("train.optimizer=sgd", *(f"train.{key}=1e6" for key in ("lr", "gamma", "momentum")))
+
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory, digit_shards):
@@ -96,6 +98,25 @@ def test_the_extremes_of_a_training_end_in_heads_or_in_words(store, setting):
     optimizer = ("--set", "train.optimizer=sgd") if setting.startswith("momentum") else ()
     done = call(store, "train", *SMALL, *optimizer, "--set", f"train.{setting}")
     assert done.code in (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("command", "settings"),
+    [
+        ("train", (*SMALL[1::2], *DIVERGING)),
+        ("assign", ("assign.level=50",)),
+    ],
+)
+def test_settings_that_cannot_be_used_do_not_stay_in_the_run(
+    store, digit_shards, command, settings
+):
+    """After a training that diverged, every later command trained again, and diverged."""
+    embed(store, digit_shards, more=("--run", command))
+    before = Run.open(store, name=command).record
+    words = ("--run", command, *(word for each in settings for word in ("--set", each)))
+    fail(store, command, *words)
+    after = Run.open(store, name=command).record
+    assert (after.settings, after.making) == (before.settings, before.making)
 
 
 def test_the_highest_seed_chooses_a_number_of_clusters(store):

@@ -357,9 +357,7 @@ def test_the_version_is_the_same_wherever_it_is_written():
     version = PROJECT["project"]["version"]
     written = {
         "CITATION.cff": re.findall(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.M),
-        "docs/reproduce.md": re.findall(
-            r"^  version = \{(.+)\},$", (ROOT / "docs" / "reproduce.md").read_text(), re.M
-        ),
+        "README.md": re.findall(r"^  version = \{(.+)\},$", (ROOT / "README.md").read_text(), re.M),
     }
     assert written == {name: [version] for name in written}
 

@@ -106,7 +106,7 @@ def to_latex(comparison: Comparison) -> str:
     if len(labels) > 1:
         numbered = [f"{number} {label}" for number, label in enumerate(labels, 1)]
         agreement = [
-            [label, *agreement_cells(row)]
+            [label, *map(_tex_number, agreement_cells(row))]
             for label, row in zip(numbered, comparison.agreement, strict=True)
         ]
         numbers = [str(number) for number in range(1, len(labels) + 1)]
@@ -133,9 +133,16 @@ def _tex_title(column: Column) -> str:
 
 def _tex_cell(cell: Cell | None, column: Column) -> str:
     if cell is None:
-        return "--"
-    mean = rf"\textbf{{{cell.mean}}}" if cell.is_best else cell.mean
+        return _tex_number("-")
+    mean = _tex_number(cell.mean)
+    if cell.is_best:
+        mean = rf"\textbf{{{mean}}}"
     return rf"{mean} {{\scriptsize $\pm$ {cell.spread}}}" if cell.spread else mean
+
+
+def _tex_number(text: str) -> str:
+    """A number with a minus sign, or a dash where there is none; a hyphen alone is neither."""
+    return "--" if text == "-" else text.replace("-", "$-$")
 
 
 def _tex_table(

@@ -36,9 +36,9 @@ def compared(tmp_path_factory) -> ComparedRuns:
     import_run(store, "all", write(folder / "all.npz", np.arange(160)))
     images = ImageSet.read(Run.open(store, "all").artifact("embeddings"), "cls", None)
 
-    def partition(name: str, shift: int, seed: int, **others) -> Partition:
+    def partition(name: str, shift: int, seed: int, ari: float = 0.5, **others) -> Partition:
         clusters = (np.arange(160) + shift + seed) // 40 % 4
-        scores = Scores(acc=0.5 + shift / 100 + seed / 10, nmi=0.5, ari=0.5)
+        scores = Scores(acc=0.5 + shift / 100 + seed / 10, nmi=0.5, ari=ari)
         return Partition(
             name=name, images=images, clusters=clusters, k=4, scores=scores, seed=seed, **others
         )
@@ -48,7 +48,7 @@ def compared(tmp_path_factory) -> ComparedRuns:
         for place, text in enumerate(ODD)
         for seed in (0, 1)
     ]
-    rivals = [partition("[k-means*]", 9, 0, is_rival=True)]
+    rivals = [partition("[k-means*]", 9, 0, ari=-0.25, is_rival=True)]
     return ComparedRuns(compare_partitions([*runs, *rivals], NOTES))
 
 
@@ -69,6 +69,13 @@ def test_no_mark_of_latex_is_left_in_a_name(compared):
     body = re.sub(r"\\[\\{}%&#$_]", "", text)
     assert body.count("{") == body.count("}")
     assert not re.search(r"^\s*[*\[]", body, re.M), "an option of the end of the line before"
+
+
+def test_numbers_have_a_minus_sign_in_latex_and_gaps_a_dash(compared):
+    text = compared.to_latex()
+    assert " & $-$0.250 & " in text
+    assert text.endswith(r" & -- \\" + "\n\\bottomrule\n\\end{tabular}\n\\end{table}\n")
+    assert not re.search(r"& -(\d| )", text)
 
 
 def test_latex_needs_no_command_of_ours_for_letters():

@@ -129,7 +129,7 @@ def edit(
         from ..edits.selection import select_images
 
         rows = select_images(run, keys=key or (), file=keys, text=text, above=above)
-        on = {} if cluster is None else {"cluster": cluster}
+        on: dict[str, Any] = {} if cluster is None else {"cluster": cluster}
         if any(flag != "--cluster" for flag in named):
             on["images"] = rows
         decision = _DECISIONS[operation]

@@ -1,5 +1,6 @@
 """Rows by their keys. A key is unique in its shard only, so `SHARD:KEY` names the shard too."""
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 _SHOWN = 5
 """Shards or keys that an error lists."""
+
+
+_WHOLE_FLOAT = re.compile(r"(.*:)?\d+\.0", re.DOTALL)
 
 
 class _KeyRow(NamedTuple):
@@ -94,6 +98,14 @@ def _count_matches(
                 counts.update(matches)
             is_named.append(bool(matches))
     return np.array(is_named, bool), counts
+
+
+def without_point(name: str) -> str:
+    """A name whose key is a whole number among floats, as it is among integers.
+
+    pandas turns a column of integers with gaps into floats.
+    """
+    return name.removesuffix(".0") if _WHOLE_FLOAT.fullmatch(name) else name
 
 
 def names_of_rows(embeddings: Artifact, rows: "Sequence[int] | np.ndarray") -> list[str]:

@@ -54,11 +54,11 @@ class Run(WorkingRun):
         unlike: Mapping[str, Any] | None = None,
         space: str | None = None,
         n: int = 10,
-        cluster: int | Sequence[int] = (),
+        cluster: int | Sequence[int] | None = None,
         min_confidence: float | None = None,
         target_recall: float | None = None,
         edits: str | None = None,
-        where: str | Sequence[str] = (),
+        where: str | Sequence[str] | None = None,
     ) -> "Hits":
         """The n rows that are nearest to the examples, best first.
 
@@ -74,16 +74,19 @@ class Run(WorkingRun):
         searches. QueryError for a query that cannot be answered, ConfigError for a value that is
         not allowed, MissingError for features, scores or decisions that are not there.
         """
+        clusters = _several(cluster)
+        if cluster is not None and not clusters:
+            raise ConfigError("cluster is an empty list: name at least one, or leave it out")
         question = Question(
             like=examples({"image": image, "text": text, "key": key, "vector": vector}),
             unlike=examples({} if unlike is None else unlike),
             space=space,
             n=n,
-            clusters=tuple(cluster) if isinstance(cluster, Iterable) else (cluster,),
+            clusters=clusters,
             min_confidence=min_confidence,
             target_recall=target_recall,
             edits=edits,
-            conditions=(where,) if isinstance(where, str) else tuple(where),
+            conditions=_several(where),
         )
         from .notebook.hits import Hits
 
@@ -268,6 +271,13 @@ class Run(WorkingRun):
         if space not in self._searchers:
             self._searchers[space] = open_searcher(self, space)
         return self._searchers[space]
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    """The values of a list, or one value that stands by itself; none for None."""
+    if value is None:
+        return ()
+    return tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
 
 
 def search(

@@ -98,7 +98,12 @@ class WorkingRun(OpenedRun):
         a larger share than `max_skipped` is skipped. Finished work is kept.
         """
         plan = self._plan(
-            data=data_table(_as_list(shards), _as_list(images), _as_list(tables), image_column),
+            data=data_table(
+                _as_list(shards, "shards"),
+                _as_list(images, "images"),
+                _as_list(tables, "tables"),
+                image_column,
+            ),
             embed=model_table(model, pretrained, model_config),
         )
         runtime = replace(
@@ -114,13 +119,14 @@ class WorkingRun(OpenedRun):
         self,
         *paths: str | Path,
         model: str,
-        pretrained: str = "openai",
+        pretrained: str | None = "openai",
         keys: str | Path | None = None,
         labels: str | Path | None = None,
     ) -> Self:
         """Imports embeddings that were made elsewhere: .npz, .npy, clip-retrieval folders.
 
         `model` and `pretrained` name the model that made them; queries are embedded with it.
+        None keeps the run's `pretrained`.
         """
         from ..stages.import_embeddings import Import
         from ..stages.sources.embeddings.files import find_embeddings
@@ -141,7 +147,9 @@ class WorkingRun(OpenedRun):
             embed=model_table(model, pretrained, None),
             data={"shards": (), "images": (), "tables": (), "builtin": ""},
         )
-        stage = Import(model=plan.settings.embed.model, pretrained=Path(pretrained).name)
+        stage = Import(
+            model=plan.settings.embed.model, pretrained=Path(plan.settings.embed.pretrained).name
+        )
         with self._showing_progress():
             plan.import_embeddings(stage, by_part(sources)[0])
         return self._reload()
@@ -191,8 +199,8 @@ class WorkingRun(OpenedRun):
         vote (the paper's).
         """
         values = {
-            "vocabulary": vocabulary_setting(_as_list(vocabulary)),
-            "templates": tuple(_as_list(templates) or ()) or None,
+            "vocabulary": vocabulary_setting(_as_list(vocabulary, "vocabulary")),
+            "templates": tuple(_as_list(templates, "templates") or ()) or None,
             "rule": rule,
         }
         return self._made(self._plan(caption=values), "captions")
@@ -307,8 +315,11 @@ def _override(settings: Settings, table: str, values: Mapping[str, Any]) -> Sett
     return settings.override(table, **values)
 
 
-def _as_list(names: Names | None) -> list[str] | None:
-    """One name or several as a list of strings; None stays None."""
+def _as_list(names: Names | None, argument: str) -> list[str] | None:
+    """One name or several as a list of strings; None stays None. ConfigError for no names."""
     if names is None:
         return None
-    return [str(names)] if isinstance(names, str | Path) else [str(name) for name in names]
+    listed = [str(names)] if isinstance(names, str | Path) else [str(name) for name in names]
+    if not listed:
+        raise ConfigError(f"{argument} is an empty list: name at least one, or leave it out")
+    return listed

@@ -102,8 +102,8 @@ class Runs:
         return changed
 
 
-def _is_name(name: str) -> bool:
-    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) is not None
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name))
 
 
 def _parse(value: object, path: StorePath) -> RunRecord:

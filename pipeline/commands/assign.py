@@ -60,7 +60,8 @@ def assign(
 def _count(flag: str, text: str) -> int | tuple[int, ...] | str:
     if text == "auto":
         return text
-    numbers = parse_numbers(flag, text) or ()
+    numbers = parse_numbers(flag, text)
+    assert numbers is not None, "a text has numbers"
     return numbers[0] if len(numbers) == 1 else numbers
 
 

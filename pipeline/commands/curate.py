@@ -109,7 +109,7 @@ def curate(
     if tier != "alike" and not drop_duplicates:
         raise ConfigError("--tier, which duplicates are dropped, needs --drop-duplicates")
     wanted = Conditions(
-        clusters=parse_numbers("--cluster", ",".join(cluster or [])) or (),
+        clusters=parse_numbers("--cluster", ",".join(cluster) if cluster else None) or (),
         captions=tuple(caption or []),
         min_confidence=min_confidence,
         keys=keys,

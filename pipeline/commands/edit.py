@@ -129,7 +129,9 @@ def edit(
         from ..edits.selection import select_images
 
         rows = select_images(run, keys=key or (), file=keys, text=text, above=above)
-        on = {"images": rows, **({} if cluster is None else {"cluster": cluster})}
+        on: dict[str, Any] = {} if cluster is None else {"cluster": cluster}
+        if any(flag != "--cluster" for flag in named):
+            on["images"] = rows
         decision = _DECISIONS[operation]
         words = _take(given, operation, decision.words)
         if operation not in _TAKE_NO_IMAGES and not named:

@@ -16,11 +16,18 @@ def parse_worker(text: str) -> tuple[int, int]:
 
 
 def parse_numbers(flag: str, text: str | None) -> tuple[int, ...] | None:
-    """Whole numbers with commas between them."""
+    """Whole numbers with commas between them; None if the flag was not given.
+
+    ConfigError for anything else, also for a text without any number, such as an unset variable of
+    the shell: no numbers would mean all.
+    """
     if text is None:
         return None
+    words = [word for word in text.split(",") if word.strip()]
     try:
-        return tuple(int(number) for number in text.split(",") if number.strip())
+        if not words:
+            raise ValueError("there is no number")
+        return tuple(map(int, words))
     except ValueError as error:
         raise ConfigError(
             f"{flag} must be whole numbers with commas, such as 5,10,20, got {text!r}"

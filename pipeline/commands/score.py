@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ...store import Artifact
 from ..wording import agreeing, counted
 from .app import subcommands
 from .destinations import new_folder
@@ -67,11 +68,12 @@ def score(
 
     plan = open_plan(common)
     scores = make_scores(plan, name=name, text=text, unlike=unlike, head=head)
-    summaries = summarise(scores, plan.make("embeddings", asked_by="score"))
+    embeddings = plan.make("embeddings", asked_by="score")
+    summaries = summarise(scores, embeddings)
     if common.as_json:
         print_json({"scores": [summary.to_json() for summary in summaries]})
     else:
-        _print_summaries(summaries)
+        _print_summaries(summaries, embeddings)
     quantiles = summaries[0].quantiles
     if quantiles:
         condition = f"{summaries[0].name} > {quantiles[0.25]:.3g}"
@@ -81,7 +83,9 @@ def score(
     print_next(common, step, result=scores.folder)
 
 
-def _print_summaries(summaries: "Sequence[ScoreSummary]") -> None:
+def _print_summaries(summaries: "Sequence[ScoreSummary]", embeddings: Artifact) -> None:
+    from ..view.keys import shortest_names
+
     scored = [summary for summary in summaries if summary.quantiles]
     if scored:
         print_table(
@@ -100,7 +104,8 @@ def _print_summaries(summaries: "Sequence[ScoreSummary]") -> None:
             print_text(f"{summary.name}: {least:.3g} for every image")
             continue
         low, high = (
-            ", ".join(row["key"] for row in rows) for rows in (summary.lowest, summary.highest)
+            ", ".join(shortest_names(embeddings, [row["row"] for row in rows]))
+            for rows in (summary.lowest, summary.highest)
         )
         print_text(f"{summary.name}: lowest {low}; highest {high}")
     missing = max((summary.missing for summary in summaries), default=0)

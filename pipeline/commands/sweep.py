@@ -84,8 +84,9 @@ def sweep(
 
 def _numbers(text: str | None) -> list[int | str]:
     """The values of --k, in the order given."""
-    words = [] if text is None else [word.strip() for word in text.split(",")]
+    if text is None:
+        return []
     values: list[int | str] = []
-    for word in words:
+    for word in [word.strip() for word in text.split(",") if word.strip()] or [text]:
         values += ["auto"] if word == "auto" else parse_numbers("--k", word) or ()
     return values

@@ -15,7 +15,7 @@ from ...stages.sources.user_files import read_lines
 from ...store import Artifact, ConfigError, MissingError
 from ..view.captions import first_captions
 from ..view.columns import read_column
-from ..view.keys import match_keys
+from ..view.keys import match_keys, without_point
 
 _SHOWN = 5
 """Names that an error lists."""
@@ -224,14 +224,28 @@ def _read_table(path: Path, flag: str) -> set[str]:
         raise ConfigError(f"{flag} {path} cannot be read as Parquet: {error}") from error
     if "key" not in table:
         raise ConfigError(f"{flag} {path} has no column `key`: name a table that has one")
+    gap = next((row for row, key in enumerate(table["key"]) if key in (None, "")), None)
+    if gap is not None:
+        raise ConfigError(f"{flag} {path}: row {gap} has no key: remove it")
     if "shard" not in table:
         return {str(key) for key in table["key"]}
     return {f"{shard}:{key}" for shard, key in zip(table["shard"], table["key"], strict=True)}
 
 
+def read_names(embeddings: Artifact, path: Path, flag: str) -> frozenset[str]:
+    """The keys of `read_keys`; whole numbers among floats without their point, as images have them.
+
+    Those that images have with their point keep it.
+    """
+    names = frozenset(read_keys(path, flag))
+    floats = frozenset(name for name in names if without_point(name) != name)
+    unknown = match_keys(embeddings, floats)[1] if floats else floats
+    return names - unknown | frozenset(map(without_point, unknown))
+
+
 def match_file(embeddings: Artifact, path: Path, flag: str) -> np.ndarray:
     """Whether a file of keys names each row; ConfigError for a key that no row has."""
-    names = read_keys(path, flag)
+    names = read_names(embeddings, path, flag)
     is_named, unknown = match_keys(embeddings, names)
     if unknown:
         raise ConfigError(

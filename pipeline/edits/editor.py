@@ -6,7 +6,7 @@ import reprlib
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from ..wording import agreeing, counted
 if TYPE_CHECKING:
     from ...stages.edits.edit import Op
 
+Images: TypeAlias = "Sequence[int | str] | np.ndarray"
+"""Row numbers or keys."""
+
 _UNKNOWN_USER = "unknown"
 
 _IMAGE_OPS: tuple["Op", ...] = ("tag", "untag", "exclude", "include")
@@ -33,8 +36,9 @@ class Editor:
 
     Images are row numbers or keys (KEY or SHARD:KEY). Clusters are those of `edited().cluster`: the
     current ones and those made by splits, without those that were merged into others. QueryError
-    for an image or a cluster that does not exist; ConflictError if somebody else added a decision
-    at the same time or, if `seen` is given, since the log had so many decisions.
+    for an image or a cluster that does not exist, and for an empty list of images, which never
+    means all; ConflictError if somebody else added a decision at the same time or, if `seen` is
+    given, since the log had so many decisions.
     """
 
     def __init__(self, run: OpenedRun, by: str | None = None, *, seen: int | None = None) -> None:
@@ -64,7 +68,7 @@ class Editor:
         text: str,
         *,
         cluster: int | None = None,
-        images: "Sequence[int | str] | np.ndarray" = (),
+        images: "Images | None" = None,
     ) -> Edit:
         """Notes something on a cluster or on images; an empty text removes the note."""
         return self._add("note", clusters=_optional(cluster), images=images, value=text)
@@ -73,7 +77,7 @@ class Editor:
         """Merges clusters into the first."""
         return self._add("merge", clusters=clusters)
 
-    def split(self, cluster: int, images: "Sequence[int | str] | np.ndarray") -> Edit:
+    def split(self, cluster: int, images: "Images") -> Edit:
         """Makes a new cluster of the images that are in `cluster`; images elsewhere stay there."""
         cluster, rows = _whole(cluster, "cluster"), self._rows(images)
         held = (self.edited().cluster == cluster).nonzero()[0]
@@ -89,7 +93,7 @@ class Editor:
             )
         return edit
 
-    def move(self, images: "Sequence[int | str] | np.ndarray", cluster: int) -> Edit:
+    def move(self, images: "Images", cluster: int) -> Edit:
         """Moves images to a cluster."""
         return self._add("move", clusters=[cluster], images=images)
 
@@ -97,7 +101,7 @@ class Editor:
         self,
         tag: str,
         *,
-        images: "Sequence[int | str] | np.ndarray" = (),
+        images: "Images | None" = None,
         cluster: int | None = None,
     ) -> Edit:
         """Tags images, or all images that a cluster has now."""
@@ -107,7 +111,7 @@ class Editor:
         self,
         tag: str,
         *,
-        images: "Sequence[int | str] | np.ndarray" = (),
+        images: "Images | None" = None,
         cluster: int | None = None,
     ) -> Edit:
         """Removes a tag from images, or from all images that a cluster has now."""
@@ -116,7 +120,7 @@ class Editor:
     def exclude(
         self,
         *,
-        images: "Sequence[int | str] | np.ndarray" = (),
+        images: "Images | None" = None,
         cluster: int | None = None,
     ) -> Edit:
         """Excludes images from exports, searches and curation that apply these decisions."""
@@ -125,7 +129,7 @@ class Editor:
     def include(
         self,
         *,
-        images: "Sequence[int | str] | np.ndarray" = (),
+        images: "Images | None" = None,
         cluster: int | None = None,
     ) -> Edit:
         """Includes excluded images again."""
@@ -155,17 +159,21 @@ class Editor:
         op: "Op",
         *,
         clusters: Sequence[int] = (),
-        images: "Sequence[int | str] | np.ndarray" = (),
+        images: "Images | None" = None,
         value: str = "",
     ) -> Edit:
-        run, images = self._run, _listed(images)
+        run = self._run
+        if images is not None:
+            images = _listed(images)
+            if not images:
+                raise QueryError(f"the list of images is empty: {op} needs at least one")
         assignments, edits = current_assignments(run), self.decisions()
         self._check_seen()
         k = int(assignments.facts["k"])
         clusters = [_whole(number, "cluster") for number in clusters]
         self._require(clusters, k + sum(edit.op == "split" for edit in edits))
         self._require_images(clusters)
-        if clusters and not len(images) and op in _IMAGE_OPS:
+        if clusters and images is None and op in _IMAGE_OPS:
             images, clusters = np.isin(self.edited().cluster, clusters).nonzero()[0], ()
         edit = Edit(
             id=uuid.uuid4().hex,
@@ -176,7 +184,7 @@ class Editor:
             assignments=assignments.version,
             k=k,
             clusters=tuple(clusters),
-            images=self._images(images),
+            images=() if images is None else self._images(images),
             value=value,
         )
         with run.store.writing():
@@ -211,11 +219,11 @@ class Editor:
         if empty:
             raise QueryError(f"cluster {empty[0]} has no images: it was merged into another")
 
-    def _images(self, images: "Sequence[int | str] | np.ndarray") -> tuple[str, ...]:
+    def _images(self, images: "Images") -> tuple[str, ...]:
         """SHARD:KEY of each image, in row order, without repetitions."""
         return tuple(self.names_of(self._rows(images)))
 
-    def _rows(self, images: "Sequence[int | str] | np.ndarray") -> list[int]:
+    def _rows(self, images: "Images") -> list[int]:
         """The row of each image, ascending, without repetitions."""
         embeddings, images = self._run.artifact("embeddings"), _listed(images)
         keys = [image for image in images if isinstance(image, str)]
@@ -242,9 +250,16 @@ def _whole(value: Any, name: str) -> int:
         raise QueryError(f"{name} must be a whole number, got {reprlib.repr(value)}") from error
 
 
-def _listed(images: Any) -> Any:
+def _listed(images: Any) -> list[Any]:
     """Images, of which one may stand by itself: a text would be a key for each letter."""
-    return [images] if isinstance(images, str | int | np.integer) else images
+    if isinstance(images, str | int | np.integer):
+        return [images]
+    try:
+        if not isinstance(images, bytes):  # whose items are numbers
+            return list(images)
+    except TypeError:
+        pass
+    raise QueryError(f"images must be rows or keys, got {reprlib.repr(images)}")
 
 
 def _optional(cluster: int | None) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from ...stages.rows.artifact_rows import iterate
 from ...store import ConfigError, QueryError
-from ..curation.selection import read_keys
+from ..curation.selection import read_names
 from ..view.keys import rows_of_keys
 from ..view.opened_run import OpenedRun
 
@@ -25,7 +25,7 @@ def select_images(
     QueryError for a key that does not exist, and if no image is like the text.
     """
     embeddings = run.artifact("embeddings")
-    names = [*keys, *(read_keys(file, "--keys") if file else ())]
+    names = [*keys, *(read_names(embeddings, file, "--keys") if file else ())]
     is_selected = np.zeros(embeddings.rows, bool)
     if names:
         is_selected[rows_of_keys(embeddings, names)] = True

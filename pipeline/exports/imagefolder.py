@@ -14,6 +14,7 @@ from .file_names import FileNames, fold_case, make_unique, to_file_name
 from .labelled_images import LabelledImages
 
 TRAIN, TEST = "train", "test"
+CARD = "README.md"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ def export_imagefolder(
     in_train = None if share is None else _divide(images, share)
     counts = {TRAIN: 0, TEST: 0}
     with whole_folder(out) as folder:
-        (folder / "README.md").write_text(_card(share is not None), encoding="utf-8", newline="\n")
+        (folder / CARD).write_text(_card(share is not None), encoding="utf-8", newline="\n")
         for image in images:
             side = "" if in_train is None else (TRAIN if in_train[image.row] else TEST)
             if side:
@@ -56,12 +57,17 @@ def export_imagefolder(
 
 
 def _class_folders(images: LabelledImages) -> dict[int, str]:
-    """The folder of each cluster; `datasets` would skip names with two leading underscores."""
+    """The folder of each cluster, none of which has the name of the card.
+
+    `datasets` would skip names with two leading underscores.
+    """
     names = {
         number: re.sub("^_+", "_", to_file_name(name)) or f"cluster {number}"
         for number, name in images.classes.items()
     }
-    return make_unique(names, fold_case)
+    card = -1  # no cluster's number
+    unique = make_unique({**names, card: CARD}, fold_case)
+    return {number: unique[number] for number in names}
 
 
 def _divide(images: LabelledImages, share: float) -> np.ndarray:

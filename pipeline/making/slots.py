@@ -4,6 +4,7 @@ The plan chooses the stages of slots that need more than settings: `embeddings` 
 `embeddings/RUN` (another run) and those of an index (the number of rows).
 """
 
+import reprlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -44,9 +45,10 @@ def require_makeable(slot: str) -> None:
     """ConfigError, which lists the slots that can be made, if this one cannot."""
     index_slots = [f"{kind}/{space}" for kind in INDEX_KINDS for space in SPACES]
     known = ["embeddings", *_STAGES, *index_slots]
-    if slot not in known and not slot.startswith(OTHER):
+    if not isinstance(slot, str) or (slot not in known and not slot.startswith(OTHER)):
         raise ConfigError(
-            f"{slot!r} cannot be made: choose one of {', '.join(known)}; projection is the map"
+            f"{reprlib.repr(slot)} cannot be made: choose one of {', '.join(known)}; projection is "
+            "the map"
         )
 
 

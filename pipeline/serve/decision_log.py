@@ -71,8 +71,9 @@ def record(opened: OpenRun, new: NewDecision) -> Edit:
     ConflictError if `seen` is not the log's length; QueryError or ConfigError for a decision
     that cannot be made.
     """
+    rows = new.rows if "rows" in new.model_fields_set else None
     return PageEditor(opened, seen=new.seen).record(
-        new.op, clusters=new.clusters, rows=new.rows, value=new.value
+        new.op, clusters=new.clusters, rows=rows, value=new.value
     )
 
 

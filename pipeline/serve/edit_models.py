@@ -30,7 +30,7 @@ class NewDecision(ApiModel, extra="forbid"):
         "is split; the target of a move; the one that is named; or in place of `rows`.",
     )
     rows: Annotated[list[RowNumber], Field(max_length=MAX_NAMED_ROWS)] = Field(
-        default=[], description="Images, by their rows."
+        default=[], description="Images, by their rows; left out where clusters are decided."
     )
     value: Annotated[str, Field(max_length=MAX_VALUE)] | RowNumber = Field(
         default="",

@@ -92,8 +92,8 @@ def _filter_rows(opened: OpenRun, groups: Groups, query: SetQuery) -> np.ndarray
         mask &= confidence >= query.min_confidence
     if query.max_confidence is not None:
         mask &= confidence <= query.max_confidence
-    if query.min_novelty is not None:
-        mask &= opened.clusters.novelty >= query.min_novelty
+    if query.novelty_above is not None:
+        mask &= opened.clusters.novelty > query.novelty_above
     if query.label is not None:
         codes, names = opened.labels
         if query.label not in names:

@@ -40,9 +40,11 @@ class PageEditor(Editor):
         return self._opened.decisions.names_of(np.asarray(rows, np.int64))
 
     def record(
-        self, op: Op, *, clusters: Sequence[int], rows: Sequence[int], value: str | int
+        self, op: Op, *, clusters: Sequence[int], rows: Sequence[int] | None, value: str | int
     ) -> Edit:
         """Adds a decision of any kind; `value` of a revert is a number or an id.
+
+        `rows` is None where none are named; an empty list is refused as it is in Python.
 
         QueryError or ConfigError for one that cannot be made.
         """
@@ -54,7 +56,8 @@ class PageEditor(Editor):
         unused = [name for name in unused if op in _WITHOUT[name]]
         if unused:
             raise QueryError(f"{op} takes no {unused[0]}")
-        return self._add(op, clusters=clusters, images=rows, value=value)
+        images = None if op in _WITHOUT["rows"] else rows
+        return self._add(op, clusters=clusters, images=images, value=value)
 
     def _revert(self, value: str | int) -> Edit:
         self._check_seen()

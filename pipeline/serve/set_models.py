@@ -33,8 +33,11 @@ class SetQuery(ApiModel):
     label: str | None = Field(default=None, max_length=1000, description="Only this label.")
     min_confidence: float | None = Field(default=None, ge=0, le=1)
     max_confidence: float | None = Field(default=None, ge=0, le=1)
-    min_novelty: float | None = Field(
-        default=None, ge=0, description="1 leaves those far from all that clusters were fitted on."
+    novelty_above: float | None = Field(
+        default=None,
+        ge=0,
+        description="Only a higher novelty: above 1, an image is far from all that clusters were "
+        "fitted on.",
     )
     only: Only | None = Field(
         default=None,

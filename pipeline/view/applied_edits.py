@@ -1,6 +1,7 @@
 """Clusters and images of a run with decisions applied: those of its open log, or sealed ones."""
 
 import json
+import reprlib
 import shlex
 from collections.abc import Sequence
 
@@ -10,7 +11,7 @@ from ...stages.edits.edit import Edit
 from ...stages.edits.replay import Edited, Heir, carry_over, replay
 from ...stages.rows.image_names import image_names, rows_of_images
 from ...stages.seal import named_images
-from ...store import Artifact, MissingError, RunRecord, Store, StoreError
+from ...store import Artifact, ConfigError, MissingError, RunRecord, Store, StoreError
 from ...store.kinds import ASSIGNMENTS, KINDS
 from ..wording import agreeing, counted
 from .columns import read_column
@@ -46,9 +47,13 @@ def open_edited(run: OpenedRun, name: str = OPEN, *, warns: bool = True) -> Edit
     """The decisions of the log applied to the current clusters, or sealed ones by their name.
 
     Unless `warns` is off, the run reports how many decisions are not applied, or only in part.
-    MissingError if none are sealed under that name, or if the sealed ones are of other images or
-    clusters than the run has now.
+    ConfigError for what is no name; MissingError if none are sealed under that name, or if the
+    sealed ones are of other images or clusters than the run has now.
     """
+    if not isinstance(name, str):
+        raise ConfigError(
+            f"edits must be {OPEN} or the name of sealed decisions, got {reprlib.repr(name)}"
+        )
     if name != OPEN:
         return _read_sealed(run, name)
     assignments, embeddings = current_assignments(run), run.artifact("embeddings")

@@ -1,5 +1,6 @@
 """Rows by their keys. A key is unique in its shard only, so `SHARD:KEY` names the shard too."""
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 _SHOWN = 5
 """Shards or keys that an error lists."""
+
+
+_WHOLE_FLOAT = re.compile(r"(.*:)?\d+\.0", re.DOTALL)
 
 
 class _KeyRow(NamedTuple):
@@ -57,37 +61,51 @@ def row_of_key(embeddings: Artifact, key: str, flag: str = "") -> int:
 
 def match_keys(embeddings: Artifact, names: Collection[str]) -> "tuple[np.ndarray, frozenset[str]]":
     """Whether each row has a name (KEY or SHARD:KEY), bool (n,), and the names that no row has."""
+    is_named, counts = _count_matches(embeddings, frozenset(names))
+    return is_named, frozenset(names).difference(counts)
+
+
+def rows_of_keys(embeddings: Artifact, names: Collection[str]) -> "np.ndarray":
+    """The rows that KEY or SHARD:KEY name, ascending.
+
+    QueryError for a name that no row has, and for one that several rows have.
+    """
+    is_named, counts = _count_matches(embeddings, frozenset(names))
+    if unknown := frozenset(names).difference(counts):
+        for name in sorted(unknown & repeated_names(embeddings).ambiguous):
+            row_of_key(embeddings, name)  # its error says which names work
+        shown = ", ".join(sorted(unknown)[:_SHOWN])
+        raise QueryError(f"the run has no image of the key {shown}")
+    for name in sorted(name for name, count in counts.items() if count > 1):
+        row_of_key(embeddings, name)  # its error says which names work
+    return is_named.nonzero()[0]
+
+
+def _count_matches(
+    embeddings: Artifact, names: frozenset[str]
+) -> "tuple[np.ndarray, Counter[str]]":
+    """Whether each row has a name, bool (n,), and the number of rows that have each name."""
     import numpy as np
 
-    names, repeated = frozenset(names), repeated_names(embeddings)
-    used: set[str] = set()
+    repeated, counts = repeated_names(embeddings), Counter[str]()
     is_named: list[bool] = []
     for part in embeddings.parts:
         table = embeddings.table(part.name, columns=["key", "shard"]).to_pydict()
         for key, shard in zip(table["key"], table["shard"], strict=True):
             name = repeated.names.get(len(is_named), f"{shard}:{key}")
             matches = names & {key, name}
-            used |= matches
+            if matches:
+                counts.update(matches)
             is_named.append(bool(matches))
-    return np.array(is_named, bool), names - used
+    return np.array(is_named, bool), counts
 
 
-def rows_of_keys(embeddings: Artifact, names: Collection[str]) -> "np.ndarray":
-    """The rows that KEY or SHARD:KEY name, ascending.
+def without_point(name: str) -> str:
+    """A name whose key is a whole number among floats, as it is among integers.
 
-    QueryError for a name that no row has, and for a KEY that several rows have.
+    pandas turns a column of integers with gaps into floats.
     """
-    is_named, unknown = match_keys(embeddings, names)
-    if unknown:
-        for name in sorted(unknown & repeated_names(embeddings).ambiguous):
-            row_of_key(embeddings, name)  # its error says which names work
-        shown = ", ".join(sorted(unknown)[:_SHOWN])
-        raise QueryError(f"the run has no image of the key {shown}")
-    rows, given = is_named.nonzero()[0], frozenset(names)
-    counts = Counter(fields["key"] for fields in read_rows(embeddings, rows, ("key",)))
-    for key in sorted(key for key, count in counts.items() if count > 1 and key in given):
-        row_of_key(embeddings, key)  # its error says which names work
-    return rows
+    return name.removesuffix(".0") if _WHOLE_FLOAT.fullmatch(name) else name
 
 
 def names_of_rows(embeddings: Artifact, rows: "Sequence[int] | np.ndarray") -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...stages.rows.image_names import image_names
-from ...stages.sources.fields import plain_value
+from ...stages.sources.fields import plain_value, whole_number
 from ...stages.sources.tables.values import find_repeated, plain_column, table_errors
 from ...stages.sources.user_files import read_bytes
 from ...store import Artifact, ConfigError, MissingError, Store
@@ -19,6 +19,7 @@ from ...store.kinds import EMBEDDINGS, HEADS, HIERARCHY, K_CURVE, KINDS, SPECTRU
 from ..wording import counted
 from .columns import read_rows
 from .extra_fields import parse_extra
+from .keys import without_point
 
 _FITS = tuple(kind.name for kind in (HEADS, SPECTRUM, K_CURVE, HIERARCHY))
 """Kinds that are learned from rows; all others follow row by row."""
@@ -162,14 +163,19 @@ def require_labels(embeddings: Artifact, label: str, table: Path | None) -> None
 def _labels_by_name(embeddings: Artifact, table: Path) -> list[str | None]:
     """Labels by KEY or SHARD:KEY; ConfigError where a KEY is in several shards."""
     labels, keys = read_label_table(table), embeddings.column("key")
-    counts = Counter(keys)
+    counts, names = Counter(keys), keys
+    if any(name not in counts for name in labels):
+        names = image_names(embeddings)
+        known = {*keys, *names}
+        labels = {
+            name if name in known else without_point(name): label for name, label in labels.items()
+        }
     repeated = next((key for key in labels if counts[key] > 1), None)
-    has_others = any(name not in counts for name in labels)
-    names = image_names(embeddings) if has_others or repeated is not None else keys
     if repeated is not None:
+        example = image_names(embeddings)[keys.index(repeated)]
         raise ConfigError(
             f"--labels {table}: {counted(counts[repeated], 'image')} have the key {repeated!r}: "
-            f"write SHARD:KEY, such as {names[keys.index(repeated)]}"
+            f"write SHARD:KEY, such as {example}"
         )
     return [labels.get(name, labels.get(key)) for name, key in zip(names, keys, strict=True)]
 
@@ -208,7 +214,8 @@ def has_folders(embeddings: Artifact) -> bool:
 def read_label_table(path: Path) -> Mapping[str, str]:
     """The labels of a table of the user, by key; ConfigError where it is none, or has two of one.
 
-    The table is Parquet or CSV, with the columns `key` and `label`.
+    The table is Parquet or CSV, with the columns `key` and `label`. Rows without a key are left
+    out, as those of other images are.
     """
     import pyarrow.csv as csv
     import pyarrow.parquet as pq
@@ -244,8 +251,8 @@ def read_label_table(path: Path) -> Mapping[str, str]:
         raise ConfigError(f"--labels {path} has several columns {repeated}: rename the others")
     keys, labels = (map(plain_value, plain_column(table.column(name))) for name in ("key", "label"))
     named: dict[str, str] = {}
-    for key, value in zip(map(str, keys), labels, strict=True):
-        label = _label(value)
+    for key, value in zip(keys, labels, strict=True):
+        key, label = str(key), None if key is None else _label(whole_number(value))
         if label is not None and named.setdefault(key, label) != label:
             raise ConfigError(f"--labels {path}: {key!r} has two labels, {named[key]} and {label}")
     return named

@@ -1,5 +1,6 @@
 """Scores of the images of a run: their slots and their numbers."""
 
+import reprlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -33,10 +34,10 @@ def read_score(run: OpenedRun, name: str) -> "np.ndarray":
     import numpy as np
 
     slots = slots_of_scores(run)
-    slot = slots.get(name)
+    slot = slots.get(name) if isinstance(name, str) else None
     if slot is None:
-        if name in MEASURED:
+        if isinstance(name, str) and name in MEASURED:
             raise MissingError(f"{name} is not measured yet: run `{run.command('score')}`")
         names = ", ".join([*MEASURED, *(other for other in slots if other not in MEASURED)])
-        raise ConfigError(f"the run has no score {name[:60]!r}; it has {names}")
+        raise ConfigError(f"the run has no score {reprlib.repr(name)}; it has {names}")
     return read_column(run.require_current(slot), name).astype(np.float32, copy=False)

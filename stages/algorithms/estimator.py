@@ -384,14 +384,10 @@ def _is_whole(value: Any, least: int) -> bool:
 def _has_device(device: Any) -> bool:
     try:
         torch.empty(1, device=device)
-    except (
-        RuntimeError,
-        TypeError,
-        ValueError,
-        AssertionError,
-    ):  # torch without CUDA raises the last
+    # The last is raised by torch without CUDA.
+    except (RuntimeError, TypeError, ValueError, AssertionError):
         return False
-    return True
+    return device is not None  # which torch takes for its default
 
 
 def _plain(value: Any) -> Any:

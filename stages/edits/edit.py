@@ -52,15 +52,15 @@ class Edit:
     def __post_init__(self) -> None:
         if self.op not in OPS:
             raise ConfigError(f"a decision must be one of {', '.join(OPS)}, got {self.op!r}")
+        for text in (self.by, self.value):
+            if not _is_text(text):  # `from_json` would refuse it, and the log with it
+                raise ConfigError(
+                    "a name, a tag, a note or whoever decides must be text in UTF-8, got "
+                    f"{reprlib.repr(text)}"
+                )
         if len(self.value) > _LONGEST:
             raise ConfigError(
                 f"a name, a tag or a note has at most {_LONGEST} characters, got {len(self.value)}"
-            )
-        odd = next((text for text in (self.by, self.value) if not is_text(text)), None)
-        if odd is not None:  # `from_json` would refuse it, and the log with it
-            raise ConfigError(
-                "a name, a tag, a note or whoever decides must be text in UTF-8, got "
-                f"{reprlib.repr(odd)}"
             )
         if not (self.by.isprintable() and (self.op == "note" or self.value.isprintable())):
             raise ConfigError(

@@ -93,6 +93,11 @@ def plain_value(value: Any) -> Any:
     return str(value)
 
 
+def whole_number(value: Any) -> Any:
+    """A float as an integer if it is one: pandas turns integers with gaps into floats."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _text(suffix: str, size: int, read: Callable[[str], bytes], extra: dict[str, Any]) -> str:
     """A text without surrounding whitespace; "" and a note in `extra` if it is too long."""
     if size > MAX_TEXT_BYTES:

@@ -1,6 +1,7 @@
 """The Python API with hostile values works, or raises one error that says why."""
 
 import io
+import shutil
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -61,6 +62,7 @@ ANYTHING: Mapping[str, Any] = {
     "a device": "/dev/zero",
     "a folder": Path("/"),
     "a file object": io.BytesIO(b"x"),
+    "nothing": None,
     "no list": [],
     "a list of None": [None],
     "a ragged list": [[1.0], [1.0, 2.0]],
@@ -123,7 +125,7 @@ def with_all(call: Callable[[Any], Any]) -> dict[str, Callable[[], Any]]:
 @pytest.mark.parametrize(
     "argument",
     ["image", "text", "key", "vector", "unlike", "space", "n", "cluster", "min_confidence",
-     "target_recall"],
+     "target_recall", "edits", "where"],
 )  # fmt: skip
 def test_search_takes_or_refuses_anything(run, argument):
     is_query = argument in ("image", "text", "key", "vector")
@@ -141,16 +143,31 @@ def test_unlike_takes_or_refuses_anything(run, kind):
     assert failures(calls, kind, "--query", "cancel out") == {}
 
 
-@pytest.mark.parametrize("method", ["find", "artifact", "current", "searcher", "image"])
+@pytest.mark.parametrize(
+    "method", ["find", "artifact", "current", "searcher", "image", "scores", "make"]
+)
 def test_a_run_takes_or_refuses_anything(run, method):
-    words = {"image": "row", "searcher": "space"}
+    words = {"image": "row", "searcher": "space", "scores": "score", "make": "cannot be made"}
     assert failures(with_all(getattr(run, method)), words.get(method, "slot")) == {}
+
+
+@pytest.mark.parametrize("method", ["name", "note", "tag"])
+def test_a_decision_takes_or_refuses_any_text(store, tmp_path, method):
+    edits = Run.open(shutil.copytree(store, tmp_path / "store", symlinks=True)).edits
+    calls = {
+        "name": lambda value: edits.name(0, value),
+        "note": lambda value: edits.note(value, cluster=0),
+        "tag": lambda value: edits.tag(value, cluster=0),
+    }
+    assert failures(with_all(calls[method]), method) == {}
 
 
 def test_a_run_or_a_store_of_any_name_is_there_or_refused(store, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert failures(with_all(Run.open), "store") == {}
     assert failures(with_all(lambda value: Run.open(store, value)), "run") == {}
+    calls = with_all(lambda value: Run.create(tmp_path / "new", value, settings={"assign": {}}))
+    assert failures(calls, "run") == {}
     assert failures(with_all(lambda value: Store(value).artifacts()), "store") == {}
     calls = with_all(lambda value: search(store=store, run=value, key="digit_0000"))
     assert failures(calls, "run") == {}

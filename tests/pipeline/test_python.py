@@ -134,6 +134,33 @@ def test_counts_that_the_command_refuses_are_refused(tmp_path, flags, message):
         Run.create(tmp_path, progress="none").embed(images=tmp_path, **flags)
 
 
+@pytest.mark.parametrize("names", [[], ()])
+def test_an_empty_list_of_inputs_is_refused(run, names):
+    """`embed(images=glob(...))` without a match took the images that were named before."""
+    for kind in ("images", "shards", "tables"):
+        with pytest.raises(ConfigError, match=f"{kind} is an empty list"):
+            run.embed(**{kind: names})
+    for kind in ("vocabulary", "templates"):
+        with pytest.raises(ConfigError, match=f"{kind} is an empty list"):
+            run.caption(**{kind: names})
+
+
+@pytest.mark.parametrize("clusters", [[], (), np.empty(0, int), ""])
+def test_a_search_in_no_cluster_is_refused(run, clusters):
+    key = run.artifact("embeddings").column("key")[0]
+    with pytest.raises(ConfigError, match="cluster"):
+        run.search(key=key, cluster=clusters)
+
+
+def test_a_search_without_a_filter_may_say_so(run):
+    """`where=None` was a TypeError."""
+    key = run.artifact("embeddings").column("key")[0]
+    everywhere = [hit.row for hit in run.search(key=key, n=60)]
+    for nothing in (None, ()):
+        assert [hit.row for hit in run.search(key=key, n=60, where=nothing)] == everywhere
+    assert [hit.row for hit in run.search(key=key, n=60, cluster=None)] == everywhere
+
+
 def test_an_import_of_nothing_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="name the embeddings to import"):
         Run.create(tmp_path, progress="none").import_embeddings(model="ViT-B-32")

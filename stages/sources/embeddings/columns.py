@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..faults import Fault, FaultReason
-from ..fields import clean_text, plain_value, to_json
+from ..fields import clean_text, plain_value, to_json, whole_number
 
 FIELD_NAMES: Mapping[str, tuple[str, ...]] = {
     "key": ("key", "keys", "image_path"),
@@ -123,13 +123,8 @@ def _find(fields: Mapping[str, Sequence[Any]], names: tuple[str, ...]) -> str | 
 
 
 def _text(value: Any) -> str | None:
-    """A value as text, or None if there is none; integral floats lose their `.0`.
-
-    pandas turns a column of integers with gaps into floats.
-    """
-    value = plain_value(value)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
+    """A value as text, or None if there is none; integral floats lose their `.0`."""
+    value = whole_number(plain_value(value))
     if isinstance(value, list | dict):
         value = json.dumps(value, ensure_ascii=False)
     return None if value is None or not str(value).strip() else clean_text(str(value))

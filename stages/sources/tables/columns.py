@@ -113,6 +113,8 @@ def _image_form(data_type: "pa.DataType") -> ImageForm | None:
     """The form in which a column of this type may hold images; None if it cannot."""
     import pyarrow.types as types
 
+    if types.is_dictionary(data_type):  # e.g. categories of pandas
+        data_type = data_type.value_type
     if types.is_struct(data_type):
         index = data_type.get_field_index("bytes")
         return "struct" if index >= 0 and _is_bytes(data_type.field(index).type) else None

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlparse
 from ....store.digest import digest_file, digest_json
 from ....store.errors import MissingError
 from ..faults import Fault
-from ..fields import SampleFields, clean_text, plain_value, take_columns, to_json
+from ..fields import SampleFields, clean_text, plain_value, take_columns, to_json, whole_number
 from ..images.files import ImageFile, fingerprint_files
 from ..images.pixels import UndecodableImage
 from ..patterns import is_remote
@@ -152,10 +152,7 @@ class TableEntry:
         values = {name: plain_value(row[name]) for name in columns.fields}
         values = {name: value for name, value in values.items() if value is not None}
         for name in [name for name in values if name.lower() == "label"]:
-            label = values[name]
-            # pandas turns a column of integers with gaps into floats.
-            if isinstance(label, float) and label.is_integer():
-                label = values[name] = int(label)
+            label = values[name] = whole_number(values[name])
             if isinstance(label, int) and 0 <= label < len(columns.class_names):
                 values.setdefault("label_name", columns.class_names[label])
         texts = take_columns(values, {})
@@ -215,7 +212,8 @@ def _keys(file: "pq.ParquetFile", path: Path, columns: TableColumns) -> Iterator
         yield from (f"{row:0{digits}d}" for row in range(rows))
         return
     for row, value in enumerate(column_values(file, path, columns.key)):
-        text = "" if value is None else clean_text(str(plain_value(value)))
+        value = plain_value(value)  # None for NaN
+        text = "" if value is None else clean_text(str(value))
         yield text or f"{row:0{digits}d}"
 
 

@@ -233,6 +233,8 @@ def test_curate_by_caption(store, tmp_path):
     ("flags", "line"),
     [
         (("--cluster", "one"), "must be whole numbers with commas"),
+        (("--cluster", ""), "--cluster must be whole numbers with commas"),
+        (("--cluster", ","), "--cluster must be whole numbers with commas"),
         (("--above", "0.9"), "needs --drop-duplicates"),
         (("--drop-duplicates", "--above", "2"), "must be above 0 and at most 1, got 2"),
         (("--min-confidence", "7"), "from 0 to 1, got 7"),

@@ -208,6 +208,40 @@ def test_what_is_no_row_number_is_refused_and_no_other_image_is_excluded(store, 
     assert edits.decisions() == []
 
 
+@pytest.mark.parametrize("images", [[], (), np.empty(0, np.int64)])
+def test_an_empty_list_of_images_never_means_all_of_a_cluster(store, images):
+    """`exclude` and its like decided about the whole cluster."""
+    edits = Run.open(Store(store)).edits
+    for decide in (edits.exclude, edits.include):
+        with pytest.raises(QueryError, match="the list of images is empty"):
+            decide(images=images, cluster=3)
+    for decide in (edits.tag, edits.untag, edits.note):
+        with pytest.raises(QueryError, match="the list of images is empty"):
+            decide("x", images=images, cluster=3)
+    with pytest.raises(QueryError, match="the list of images is empty"):
+        edits.move(images, 3)
+    with pytest.raises(QueryError, match="the list of images is empty"):
+        edits.split(3, images)
+    assert edits.decisions() == []
+
+
+@pytest.mark.parametrize("images", [1.5, b"17"])
+def test_what_is_no_list_of_images_is_refused(store, images):
+    """The bytes of a key were row numbers."""
+    edits = Run.open(Store(store)).edits
+    with pytest.raises(QueryError, match="images must be rows or keys"):
+        edits.move(images, 3)
+    assert edits.decisions() == []
+
+
+def test_a_file_without_keys_never_means_all_of_a_cluster(store, tmp_path):
+    (tmp_path / "keys.txt").touch()
+    flags = ("--cluster", "3", "--keys", tmp_path / "keys.txt")
+    for words in (["exclude"], ["tag", "x"], ["note", "x"]):
+        assert "the list of images is empty" in fail(store, "edit", *words, *flags)
+    assert log(store) == []
+
+
 @pytest.mark.parametrize("image", ["a17", 17, np.int64(17)])
 def test_an_image_that_is_given_without_a_list_is_that_image(store, image):
     """Each letter of "12" was a key: two other images were excluded, if there were such keys."""

@@ -396,6 +396,19 @@ def test_a_split_must_be_a_share(store, tmp_path, share):
     assert "--split must be between 0 and 1" in line
 
 
+@pytest.mark.parametrize("flags", [(), ("--split", "0.5")])
+@pytest.mark.parametrize("name", ["README.md", "readme.md"])  # the same on some disks
+def test_a_class_named_like_the_card_has_a_folder_beside_it(photos, tmp_path, name, flags):
+    """The command ended with "File exists"."""
+    store, _ = photos
+    Run.open(Store(store)).edits.name(1, name)
+    out = tmp_path / "out"
+    succeed(store, "export", "imagefolder", *flags, "--edits", "open", "--out", out)
+    assert (out / "README.md").is_file()
+    assert {path.parent.name for path in out.rglob("*.png")} == {"cluster 0", f"{name} 1"}
+    assert len(list(out.rglob("*.png"))) == 12
+
+
 def test_a_class_of_one_image_is_in_train_and_counted(photos, tmp_path):
     store, _ = photos
     run = Run.open(Store(store))

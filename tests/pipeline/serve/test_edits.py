@@ -365,6 +365,7 @@ def test_a_damaged_log_is_reported_and_the_run_is_served_without_it(store):
         ({"op": "move", "rows": [1]}, "move needs one cluster"),
         ({"op": "tag", "value": "x"}, "images or a cluster"),
         ({"op": "tag", "rows": [1], "clusters": [0], "value": "x"}, "not both"),
+        ({"op": "exclude", "rows": [], "clusters": [0]}, "the list of images is empty"),
         ({"op": "tag", "rows": [1], "value": "  "}, "a tag"),
         ({"op": "exclude"}, "images or a cluster"),
         ({"op": "exclude", "rows": [1], "value": "x"}, "exclude takes no value"),

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cpp_pipe.pipeline.view.columns import iterate_columns, read_column, read_rows, take_rows
-from cpp_pipe.pipeline.view.keys import find_rows, match_keys, row_of_key
+from cpp_pipe.pipeline.view.keys import find_rows, match_keys, row_of_key, rows_of_keys
 from cpp_pipe.store import Artifact, QueryError
 
-from ...stages.sources.image_files import png
-from ..cli import embed
+from ...stages.sources.image_files import png, write_image
+from ..cli import DIGITS, embed, succeed
 from ..curation.world import artifact, plain_tar
 
 ROWS = 60
@@ -81,3 +81,16 @@ def test_names_match_keys_and_unknown_names_are_returned(repeated):
     is_named, unknown = match_keys(repeated, ["0", "two.tar:2", "nobody"])
     assert is_named.tolist() == [True, False, False, True, False, True]
     assert unknown == {"nobody"}
+
+
+def test_a_name_of_two_images_is_refused_beside_others_too(tmp_path):
+    """A key that reads like SHARD:KEY of another image chose both, unless it was given alone."""
+    for number, name in enumerate(("one/2.png", "one/3.png", "two/one:2.png")):
+        write_image(tmp_path / name, number)
+    folders = [flag for name in ("one", "two") for flag in ("--images", tmp_path / name)]
+    succeed(tmp_path / "artifacts", "embed", *folders, *DIGITS)
+    embeddings = artifact(tmp_path / "artifacts", "embeddings")
+    assert sorted(embeddings.column("key")) == ["2.png", "3.png", "one:2.png"]
+    with pytest.raises(QueryError, match=r"'one:2\.png' is in several shards \(one, two\)"):
+        rows_of_keys(embeddings, ["3.png", "one:2.png"])
+    assert len(rows_of_keys(embeddings, ["3.png", "2.png"])) == 2

@@ -6,13 +6,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cpp_pipe.pipeline.curation.selection import read_keys
-from cpp_pipe.pipeline.view.labels import read_label_table
+from cpp_pipe import Run
+from cpp_pipe.pipeline.curation.selection import match_file, read_keys
+from cpp_pipe.pipeline.edits.selection import select_images
+from cpp_pipe.pipeline.view.labels import read_label_table, read_labels
 from cpp_pipe.stages.sources.phrases import of_file
 from cpp_pipe.stages.sources.tables.files import TableFile
 from cpp_pipe.store import ConfigError, ShardError
 
-from ...stages.sources.image_files import png
+from ...stages.sources.image_files import png, write_image
+from ..cli import DIGITS, succeed
 
 
 def not_utf8(path: Path, columns: dict, text: bytes) -> Path:
@@ -29,6 +32,43 @@ def test_labels_and_keys_of_bytes_are_text(tmp_path: Path):
     pq.write_table(pa.table({"key": [b"a", "é".encode()], "label": [b"cat", b"dog"]}), path)
     assert read_label_table(path) == {"a": "cat", "é": "dog"}
     assert read_keys(path, "--keys") == {"a", "é"}
+
+
+@pytest.fixture(scope="module")
+def numbered(tmp_path_factory) -> Run:
+    """A run of a table of three images, whose keys are the numbers from 0. Read-only."""
+    folder = tmp_path_factory.mktemp("numbered")
+    for number in range(3):
+        write_image(folder / f"{number}.png", number)
+    images = {"path": [f"{number}.png" for number in range(3)], "key": range(3)}
+    pq.write_table(pa.table(images), folder / "images.parquet")
+    succeed(folder / "artifacts", "embed", "--table", folder / "images.parquet", *DIGITS)
+    return Run.open(folder / "artifacts")
+
+
+def test_labels_of_keys_that_pandas_made_floats_are_found(numbered: Run, tmp_path: Path):
+    """None was found, and a row without a key was that of an image None."""
+    embeddings = numbered.artifact("embeddings")
+    table = pa.table({"key": [2.0, None, 0.0, float("nan")], "label": [5.0, 6.0, None, 7.0]})
+    pq.write_table(table, tmp_path / "labels.parquet")
+    assert read_labels(embeddings, "cls", tmp_path / "labels.parquet") == [None, None, "5"]
+    assert read_label_table(tmp_path / "labels.parquet") == {"2.0": "5"}
+    (tmp_path / "labels.csv").write_text("key,label\n2.0,cat\n1,dog\n")
+    assert read_labels(embeddings, "cls", tmp_path / "labels.csv") == [None, "dog", "cat"]
+
+
+def test_keys_that_pandas_made_floats_choose_images(numbered: Run, tmp_path: Path):
+    embeddings, path = numbered.artifact("embeddings"), tmp_path / "keys.parquet"
+    pq.write_table(pa.table({"key": [2.0, 1.0]}), path)
+    assert match_file(embeddings, path, "--keys").tolist() == [False, True, True]
+    assert select_images(numbered, file=path).tolist() == [1, 2]
+    pq.write_table(pa.table({"key": [2.0, 7.0]}), path)
+    with pytest.raises(ConfigError, match="names 7, which no row has"):
+        match_file(embeddings, path, "--keys")
+    for column in ([2.0, float("nan")], ["2", None], ["2", ""]):
+        pq.write_table(pa.table({"key": column}), path)
+        with pytest.raises(ConfigError, match="row 1 has no key"):
+            match_file(embeddings, path, "--keys")
 
 
 def test_a_long_table_may_have_captions_of_several_lines(tmp_path: Path):

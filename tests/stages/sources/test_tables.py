@@ -168,6 +168,30 @@ def test_a_key_is_a_column_or_else_the_padded_row_number(tmp_path, name):
     assert list(read(plain)) == [f"{n:02d}" for n in range(11)]
 
 
+def test_a_row_whose_key_is_no_number_gets_its_row_number(tmp_path):
+    """All such rows had the key None, so that all but the first were skipped."""
+    keys = pa.array([7.0, float("nan"), float("nan"), None])
+    path = write(tmp_path / "a.parquet", {"jpg": [png(n) for n in range(4)], "id": keys})
+    assert list(read(path)) == ["7.0", "1", "2", "3"]
+    assert read_table_image(path, "", "2") == png(2)
+
+
+@pytest.mark.parametrize("name", ["path", "url", "jpg", "key", "label"])
+def test_columns_of_categories_are_read_like_others(tmp_path, name):
+    """pandas writes categories as a dictionary: paths in one were no images."""
+    write_image(tmp_path / "a.png")
+    columns = {"key": pa.array(["x"]), "label": pa.array(["cat"]), "path": pa.array(["a.png"])}
+    if name == "url":
+        columns["url"] = columns.pop("path")
+    elif name == "jpg":
+        columns["jpg"] = pa.array([png(0)])
+    columns[name] = columns[name].dictionary_encode()
+    path = write(tmp_path / "a.parquet", columns)
+    assert pa.types.is_dictionary(pq.read_schema(path).field(name).type)
+    assert read(path) == {"x": png(0)}
+    assert fields(path)[0].label == "cat"
+
+
 def test_a_repeated_key_is_a_fault(tmp_path):
     path = write(tmp_path / "a.parquet", {"jpg": [png(0), png(1)], "key": ["a", "a"]})
     assert read(path) == {"a": png(0), "a again": "duplicate_key: row 1 has the key of a row above"}

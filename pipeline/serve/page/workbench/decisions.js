@@ -146,7 +146,7 @@ export function decide(op, about, words, dialog = NO_DIALOG) {
  * @returns {Promise<string>}
  */
 async function record(op, about, words, takeBack, dialog = NO_DIALOG) {
-  const body = { op, clusters: about.clusters ?? [], rows: about.rows ?? [], value: about.value ?? "", seen: decided.length, generation: loadedGeneration() };
+  const body = { op, clusters: about.clusters ?? [], rows: about.rows, value: about.value ?? "", seen: decided.length, generation: loadedGeneration() };
   try {
     const recorded = await postJson("edits", body);
     say(words, takeBack);

@@ -18,7 +18,7 @@ export const REVIEWED = "reviewed";
 /** @type {Record<string, Kind>} */
 export const QUEUES = {
   doubtful: { words: "Doubtful", why: "Images with a confidence of 0.5 or less, the least first.", set: { max_confidence: 0.5, order: "doubtful" } },
-  outliers: { words: "Outliers", why: "Images far from all that the clusters were fitted on.", set: { min_novelty: 1, order: "novel" } },
+  outliers: { words: "Outliers", why: "Images far from all that the clusters were fitted on.", set: { novelty_above: 1, order: "novel" } },
   copies: { words: "Copies", why: "Copies of another image, which is kept.", set: { only: "copies", order: "doubtful" }, copies: "copies" },
   duplicates: { words: "Near-duplicates", why: "Images that are nearly another one, which is kept.", set: { only: "duplicates", order: "doubtful" }, copies: "duplicates" },
   labels: { words: "Against labels", why: "Images whose label is not the most frequent of their cluster.", set: { only: "against-labels", order: "doubtful" } },

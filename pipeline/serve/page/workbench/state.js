@@ -146,7 +146,7 @@ export function setQuery(state) {
     where: splitConditions(state.where),
     min_confidence: min,
     max_confidence: max,
-    min_novelty: state.novel ? 1 : null,
+    novelty_above: state.novel ? 1 : null,
     only: state.only,
     excluded: state.excluded,
     order: state.order,

@@ -57,8 +57,6 @@ def demo(common: Common) -> None:
 
 def _show_queries(plan: Plan, common: Common) -> None:
     """Searches by an image and by words, and draws the hits."""
-    from ..view.keys import shortest_names
-
     run = open_run(plan)
     folder = plan.store.local_folder / "demo"
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,5 +66,5 @@ def _show_queries(plan: Plan, common: Common) -> None:
         hits = run.search(image=image, text=words, n=5)
         flags = ("--query", str(image)) if image else ("--text", str(words))
         print_line(f"\n{command_line(common, 'search', *flags)}")
-        print_hits(hits, shortest_names(run.artifact("embeddings"), [hit.row for hit in hits]))
+        print_hits(hits)
         draw_hits(run, image, words or "", hits, folder / f"{name}-sheet.png")

@@ -110,7 +110,6 @@ def search(
     """
     defer_packages()
     from ..view.answer import search_run
-    from ..view.keys import shortest_names
     from ..view.query import Example, Question, describe_cuts, image_example, unlike_example
 
     like = (
@@ -151,11 +150,10 @@ def search(
         notes = describe_cuts(run.encoder, question) if question.has_text else []
     for line in notes:
         say(line)
-    names = shortest_names(run.artifact("embeddings"), [hit.row for hit in hits])
     if common.as_json:
         print_json([hit.to_json() for hit in hits])
     else:
-        print_hits(hits, names)
+        print_hits(hits)
     if sheet is not None:
         shown = next((example for example in like if example.kind == "image"), like[0])
         image = shown.value if shown.kind == "image" else None
@@ -163,7 +161,7 @@ def search(
     if not hits:
         return
     if sheet is None:
-        first = ["--key", names[0], *narrowing(common)]
+        first = ["--key", _name_of(run, hits[0]), *narrowing(common)]
         print_next(common, ["search", *first, "--sheet", "hits.png"])
     elif hits[0].cluster is None:
         print_next(common, ["clusters", *narrowing(common)])
@@ -180,6 +178,18 @@ def _require_keys(plan: Plan, examples: "Sequence[Example]") -> None:
     for example in examples:
         if embeddings is not None and example.kind == "key":
             row_of_key(embeddings, str(example.value), example.flag)
+
+
+def _name_of(run: Run, hit: "Hit") -> str:
+    """A hit as --key takes it: PART:KEY where two parts hold its SHARD:KEY."""
+    from ..view.keys import find_rows
+
+    embeddings = run.artifact("embeddings")
+    # Two folders of one name are two parts of one shard; keys are looked up only then.
+    same = [part for part in embeddings.parts if part.facts.get("shard") == hit.shard]
+    if len(same) > 1 and len(find_rows(embeddings, hit.key, hit.shard)) > 1:
+        return f"{embeddings.locate(hit.row)[0]}:{hit.key}"
+    return hit.key if ":" in hit.key else f"{hit.shard}:{hit.key}"
 
 
 def open_run(plan: Plan) -> Run:
@@ -212,8 +222,8 @@ def prepare_search(plan: Plan, space: str) -> None:
         plan.make(f"index/{space}", asked_by="search")
 
 
-def print_hits(hits: "Sequence[Hit]", names: Sequence[str]) -> None:
-    """Prints a line for each hit, under its name."""
+def print_hits(hits: "Sequence[Hit]") -> None:
+    """Prints a line for each hit."""
     print_table(
         [
             Column("rank", is_right=True),
@@ -226,11 +236,11 @@ def print_hits(hits: "Sequence[Hit]", names: Sequence[str]) -> None:
             (
                 str(hit.rank),
                 f"{hit.similarity:.4f}",
-                name,
+                hit.key,
                 "-" if hit.cluster is None else str(hit.cluster),
                 hit.caption or "-",
             )
-            for hit, name in zip(hits, names, strict=True)
+            for hit in hits
         ],
     )
 

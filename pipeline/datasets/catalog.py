@@ -90,7 +90,7 @@ class DataSet:
                     f"--split {split}: {known if self.splits else f'{self.name} has no splits'}"
                 )
         try:
-            return self.reader(root, splits or self.splits, download)
+            return self.reader(root, tuple(dict.fromkeys(splits)) or self.splits, download)
         except URLError as error:
             if isinstance(error, HTTPError):
                 error.close()

@@ -1,5 +1,7 @@
 """fetch ucf101 from videos, with a decoder in place of torchcodec's that reads any file."""
 
+import json
+import shutil
 import sys
 
 import pytest
@@ -49,3 +51,22 @@ def test_a_split_that_is_named_twice_is_written_once(tmp_path, monkeypatch):
     assert "seen 2 = written 2 + skipped 0, in 1 shard" in done.out
     keys = samples_of([tmp_path / "out" / "test-00000.tar"]).keys()
     assert keys == {"Archery/v_Archery_g01_c01", "YoYo/v_YoYo_g01_c01"}
+
+
+def test_a_listed_video_that_is_missing_is_counted_and_keeps_its_class(tmp_path, monkeypatch):
+    """It vanished without a word, and without its folder all later classes had other numbers."""
+    expected = make_ucf_videos(tmp_path / "files", monkeypatch)
+    whole = fetch("ucf101", tmp_path / "whole", "--from", tmp_path / "files")
+    assert "seen 4 = written 4 + skipped 0" in whole.out
+    shutil.rmtree(tmp_path / "files" / "UCF-101" / "Archery")
+    out = tmp_path / "out"
+    done = fetch("ucf101", out, "--from", tmp_path / "files")
+    assert "seen 4 = written 2 + skipped 2, in 2 shards" in done.out
+    skipped = json.loads((out / "skipped.json").read_text())
+    assert {image["key"] for image in skipped} == {key for key in expected if "Archery" in key}
+    samples = [samples_of(sorted(folder.glob("*.tar"))) for folder in (tmp_path / "whole", out)]
+    assert samples[1] == {key: samples[0][key] for key in samples[1]}
+    classes = [
+        json.loads((tmp_path / name / "classes.json").read_text()) for name in ("whole", "out")
+    ]
+    assert classes[0] == classes[1] == ["Archery", "YoYo"]

@@ -4,10 +4,13 @@ import importlib
 import importlib.util
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
+from http.client import IncompleteRead
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,7 +25,7 @@ from cpp_pipe.pipeline.datasets.download_commands import DOWNLOAD_COMMANDS
 from cpp_pipe.pipeline.datasets.shards import write_shards
 from cpp_pipe.pipeline.datasets.superclasses import SUPERCLASS
 from cpp_pipe.pipeline.view.labels import read_labels
-from cpp_pipe.store import Store
+from cpp_pipe.store import ConfigError, Store
 
 from ...stages.sources.web import serve
 from ...waiting import wait_until
@@ -420,6 +423,29 @@ def test_a_download_is_made_once_and_checked(tmp_path, monkeypatch):
     assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
     assert "CIFAR-10 cannot be downloaded (" in message and "--from" in message
     assert not (tmp_path / "three").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ConnectionResetError(104, "Connection reset by peer"), "(Connection reset by peer): try"),
+        (TimeoutError("timed out"), "cannot be downloaded (timed out): try again, or get it from"),
+        (IncompleteRead(b"some", 9), "(IncompleteRead(4 bytes read, 9 more expected)): try again"),
+        (OSError(28, "No space left on device"), "cannot be read from files: No space left on dev"),
+    ],
+)
+def test_a_download_that_breaks_off_says_what_happened_and_what_to_do(error, message):
+    """It was a traceback, or `None: Connection reset by peer. The folder must hold ...`."""
+
+    def read(root, splits, download):
+        raise error
+
+    data_set = replace(CATALOG["cifar10"], reader=read)
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        data_set.open(Path("files"), (), download=True)
+    if isinstance(error, OSError):  # as of a network disk
+        with pytest.raises(ConfigError, match="cannot be read from files"):
+            data_set.open(Path("files"), (), download=False)
 
 
 def test_files_with_another_checksum_are_refused(tmp_path, monkeypatch):

@@ -332,6 +332,20 @@ def test_existing_shards_of_another_size_are_reported(tmp_path, monkeypatch):
         assert "in shards of at most" not in fetch(*same).out
 
 
+def test_incomplete_files_are_reported_by_every_fetch_of_them(tmp_path, monkeypatch):
+    """A second fetch, as after an interruption, said only that the shards were there."""
+    make_food(tmp_path / "downloads" / "food101", monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    words = ("food101", "--downloads", "downloads")
+    for done in (fetch(*words), fetch(*words)):
+        assert (
+            "Food-101 has 101,000 images: these files are incomplete; remove downloads/food101 and "
+            "food101 to download them again"
+        ) in " ".join(done.out.split())
+    part = fetch("food101", "test", "--from", "downloads/food101", "--split", "test").out
+    assert "Food-101 has 101 classes: these files are incomplete\n" in part
+
+
 @pytest.mark.parametrize(
     ("words", "idle"),
     [

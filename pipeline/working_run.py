@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..stages.contract import Runtime
 from ..store import Artifact, ConfigError, Store
-from ..store.paths import StorePath
+from ..store.paths import StorePath, expanded
 from .config import Settings, find_config, settings_of, to_plain
 from .curation.near_duplicates import make_tier
 from .making.named_inputs import data_table, model_table, vocabulary_setting
@@ -132,9 +132,9 @@ class WorkingRun(OpenedRun):
             part
             for path in paths
             for part in find_embeddings(
-                Path(path),
-                keys=None if keys is None else Path(keys),
-                labels=None if labels is None else Path(labels),
+                expanded(path),
+                keys=None if keys is None else expanded(keys),
+                labels=None if labels is None else expanded(labels),
             )
         ]
         plan = self._plan(
@@ -236,7 +236,7 @@ class WorkingRun(OpenedRun):
         the first. MissingError if no image has a label.
         """
         plan = self._plan(data={"label": label})
-        field, table = plan.settings.data.label, None if labels is None else Path(labels)
+        field, table = plan.settings.data.label, None if labels is None else expanded(labels)
         with self._showing_progress():
             embeddings = plan.make("embeddings", asked_by="eval")
             require_labels(embeddings, field, table)

@@ -394,3 +394,19 @@ def test_scores_against_different_labels_do_not_stand_in_one_table(tmp_path):
     message = fail(store, "compare", "fine", "coarse")
     assert "different labels (cls, coarse)" in message and "--label" in message
     assert read_json(store, "fine", "coarse", "--label", "cls")["classes"] == 4
+
+
+def test_runs_of_the_same_images_have_the_label_that_one_of_them_names(tmp_path):
+    """A line of two seeds had the score of one; of two equal runs the order decided on scores."""
+    store = tmp_path / "artifacts"
+    content = dict(np.load(write(tmp_path / "x.npz", np.arange(80), has_labels=False)))
+    np.savez(tmp_path / "x.npz", **content, shape=np.arange(80) % 4)  # pyright: ignore[reportArgumentType]
+    for run, label, seed in (("a", "cls", 0), ("b", "shape", 1), ("c", "shape", 0)):
+        import_run(store, run, tmp_path / "x.npz")
+        settings = Run.open(store, run).settings.override("data", label=label)
+        settings = settings.override("spectrum", seed=seed).override("assign", k=4)
+        Store(store).runs.update(run, settings=settings.tables())
+    (seeds,) = read_json(store, "a", "b")["groups"]
+    assert seeds["runs"] == ["a", "b"] and seeds["acc"]["spread"] is not None
+    (equal,) = read_json(store, "a", "c")["groups"]
+    assert equal["runs"] == ["a"] and equal["acc"]["mean"] == seeds["acc"]["mean"] == 1

@@ -126,8 +126,8 @@ def read_labels(embeddings: Artifact, label: str, table: Path | None) -> list[st
     if table is not None:
         return _labels_by_name(embeddings, table)
     if label == "cls":
-        return [_label(value) for value in embeddings.column("label")]
-    return [_label(extra.get(label)) for extra in _extras(embeddings)]
+        return [label_of(value) for value in embeddings.column("label")]
+    return [label_of(extra.get(label)) for extra in _extras(embeddings)]
 
 
 def name_classes(embeddings: Artifact, labels: Sequence[str], rows: np.ndarray) -> list[str]:
@@ -139,7 +139,7 @@ def name_classes(embeddings: Artifact, labels: Sequence[str], rows: np.ndarray) 
         return list(labels)
     extras = [parse_extra(row["extra"]) for row in read_rows(embeddings, rows, ("extra",))]
     for field in CLASS_NAMES:
-        names = [name for extra in extras if (name := _label(extra.get(field))) is not None]
+        names = [name for extra in extras if (name := label_of(extra.get(field))) is not None]
         if len(set(names)) == len(labels):
             return names
     return list(labels)
@@ -174,7 +174,7 @@ def _labels_by_name(embeddings: Artifact, table: Path) -> list[str | None]:
     return [labels.get(name, labels.get(key)) for name, key in zip(names, keys, strict=True)]
 
 
-def _label(value: Any) -> str | None:
+def label_of(value: Any) -> str | None:
     """A label as text; None for a gap: nothing, blank text or NaN, which are no class."""
     is_gap = value is None or value != value or not str(value).strip()
     return None if is_gap else str(value)
@@ -245,7 +245,7 @@ def read_label_table(path: Path) -> Mapping[str, str]:
     keys, labels = (map(plain_value, plain_column(table.column(name))) for name in ("key", "label"))
     named: dict[str, str] = {}
     for key, value in zip(map(str, keys), labels, strict=True):
-        label = _label(value)
+        label = label_of(value)
         if label is not None and named.setdefault(key, label) != label:
             raise ConfigError(f"--labels {path}: {key!r} has two labels, {named[key]} and {label}")
     return named

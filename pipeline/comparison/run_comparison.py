@@ -65,7 +65,7 @@ def compare_runs(
             )
             suffix = f" on {first.name}" if len(sets) > 1 else ""
             fits = list(fit_rivals(image_set, wanted, seeds, runtime.progress, say, suffix))
-            notes += [note for rival in fits if (note := describe_noise(rival)) is not None]
+            notes += describe_noise(fits)
             partitions += fits
     comparison = compare_partitions(partitions)
     if comparison.shared < comparison.images:

@@ -18,7 +18,7 @@ from cpp_pipe.pipeline.comparison.comparison import compare_partitions
 from cpp_pipe.pipeline.comparison.image_set import ImageSet
 from cpp_pipe.pipeline.comparison.partition import Partition, partition_of
 from cpp_pipe.pipeline.comparison.result import ComparedRuns
-from cpp_pipe.pipeline.comparison.rivals import RIVALS
+from cpp_pipe.pipeline.comparison.rivals import RIVALS, describe_noise
 from cpp_pipe.pipeline.view.evaluation import Scores
 from cpp_pipe.store import ConfigError, MissingError, Store
 
@@ -410,3 +410,18 @@ def test_runs_of_the_same_images_have_the_label_that_one_of_them_names(tmp_path)
     assert seeds["runs"] == ["a", "b"] and seeds["acc"]["spread"] is not None
     (equal,) = read_json(store, "a", "c")["groups"]
     assert equal["runs"] == ["a"] and equal["acc"]["mean"] == seeds["acc"]["mean"] == 1
+
+
+def test_noise_of_several_seeds_is_one_sentence(store):
+    """Each seed had a sentence of its own, and one row in a thousand was 0% of the images."""
+    images = ImageSet.read(Run.open(store, "all").artifact("embeddings"), "cls", None)
+    fits = [
+        Partition(name=name, images=images, k=1, is_rival=True,
+                  clusters=np.where(np.arange(1000) < noise, -1, 0))
+        for name, noise in (("A", 120), ("A", 140), ("B", 1), ("B", 0), ("C", 0), ("D", 500))
+    ]  # fmt: skip
+    assert [note.split(" of the images")[0] for note in describe_noise(fits)] == [
+        "A leaves 12% to 14%",
+        "B leaves less than 1%",
+        "D leaves 50%",
+    ]

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from cpp_pipe.pipeline.commands.options import Common
 from cpp_pipe.pipeline.comparison.cells import agreement_cells
 from cpp_pipe.pipeline.comparison.comparison import compare_partitions
 from cpp_pipe.pipeline.comparison.image_set import ImageSet
-from cpp_pipe.pipeline.comparison.partition import Partition, partition_of
+from cpp_pipe.pipeline.comparison.partition import Partition, partition_of, score
 from cpp_pipe.pipeline.comparison.result import ComparedRuns
 from cpp_pipe.pipeline.comparison.rivals import RIVALS, describe_noise
 from cpp_pipe.pipeline.view.evaluation import Scores
@@ -425,3 +426,17 @@ def test_noise_of_several_seeds_is_one_sentence(store):
         "B leaves less than 1%",
         "D leaves 50%",
     ]
+
+
+def test_a_long_label_costs_no_memory_for_other_images(store):
+    """Every label was padded to the longest: with captions as labels that was gigabytes."""
+    images = ImageSet.read(Run.open(store, "all").artifact("embeddings"), "cls", None)
+    images.labels[:] = ["cat", "dog", None, "a" * 100_000] * 40
+    tracemalloc.start()
+    scores = score(images, np.arange(160) % 4)
+    part = Partition(name="a", images=images, clusters=np.arange(160) % 4, k=4, scores=scores)
+    compared = compare_partitions([part])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert scores == Scores(acc=1, nmi=1, ari=1) and compared.classes == 3
+    assert peak < 8 << 20

@@ -168,12 +168,14 @@ class WorkingRun(OpenedRun):
         """
         if k is not None and level is not None:
             raise ConfigError("give either k, a number of clusters, or level, a hierarchy's cut")
-        number = level if k is None else k
-        if isinstance(to_plain(number), int) and to_plain(number) < 1:
+        number = to_plain(level if k is None else k)
+        if isinstance(number, list) and len(number) == 1:
+            (number,) = number  # as of `--k 20`
+        if isinstance(number, int) and number < 1:
             raise ConfigError(f"k must be at least 1, got {number}")
         values: dict[str, Any] = {}
         if number is not None:
-            values["k"] = number if isinstance(number, str) else to_plain(number)
+            values["k"] = number
             values["method"] = "spectral" if level is None else "hierarchy"
         return self._made(self._plan(assign=values), "assignments")
 

@@ -233,6 +233,13 @@ def test_assign_takes_numbers_of_numpy(run):
         run.assign(k=np.array([2, 2]))
 
 
+def test_a_list_of_one_number_is_this_number(run):
+    """The same clusters were made again, under another version than that of the command."""
+    made = run.assign(k=6).record.versions["assignments"]
+    for one in ([6], (6,), np.array([6])):
+        assert run.assign(k=one).record.versions["assignments"] == made
+
+
 @pytest.mark.parametrize("slot", ["map", "index", "typo", "quantizer/nothing"])
 def test_the_error_for_an_unknown_artifact_names_the_known_ones(run, slot):
     with pytest.raises(ConfigError, match=f"'{slot}' cannot be made.*hierarchy.*index/features"):

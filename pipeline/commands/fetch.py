@@ -190,11 +190,13 @@ def _root(data_set: DataSet, source: Path | None, downloads: Path) -> Path:
 def require_fetched(config: str | None, patterns: tuple[str, ...]) -> None:
     """MissingError, with the command to use, where a shipped config finds none of its shards.
 
-    `patterns` is what its run reads.
+    `patterns` is what its run reads: with those of a user, `embed` says what is missing.
     """
-    if config is None or not (CONFIGS / f"{config}.toml").is_file() or not patterns:
+    if config is None or not (path := CONFIGS / f"{config}.toml").is_file():
         return
-    if any(glob.glob(pattern, recursive=True) for pattern in patterns):
+    if not patterns or list(patterns) != read_tables(path)["data"].get("shards"):
+        return
+    if any(glob.glob(pattern) for pattern in patterns):
         return
     name = "cifar10" if config == "reference" else config
     if name in CATALOG or name in DOWNLOAD_COMMANDS:

@@ -604,6 +604,13 @@ def test_a_config_without_its_images_says_the_command(config, message, tmp_path,
     assert message in fail(tmp_path / "artifacts", "embed", "--config", config)
 
 
+def test_other_shards_of_a_config_need_not_be_fetched(tmp_path, digit_shards):
+    """Shards at an address, or in braces, were said not to be there."""
+    shards = f'data.shards=["{digit_shards}/{{000..002}}.tar"]'
+    done = succeed(tmp_path, "embed", "--config", "cifar10", "--set", shards, *DIGITS)
+    assert "seen 60 = embedded 60" in done.out
+
+
 def fail_fetch(*words: str | Path) -> str:
     """Runs fetch, which must fail; returns its one line of error."""
     done = call(None, "fetch", *words)

@@ -244,10 +244,14 @@ def read_label_table(path: Path) -> Mapping[str, str]:
         raise ConfigError(f"--labels {path} has several columns {repeated}: rename the others")
     keys, labels = (map(plain_value, plain_column(table.column(name))) for name in ("key", "label"))
     named: dict[str, str] = {}
-    for key, value in zip(map(str, keys), labels, strict=True):
+    for key, value in zip(keys, labels, strict=True):
         label = label_of(value)
-        if label is not None and named.setdefault(key, label) != label:
-            raise ConfigError(f"--labels {path}: {key!r} has two labels, {named[key]} and {label}")
+        if key is None or key == "" or label is None:  # a gap names no image, and is no class
+            continue
+        if named.setdefault(str(key), label) != label:
+            raise ConfigError(
+                f"--labels {path}: {str(key)!r} has two labels, {named[str(key)]} and {label}"
+            )
     return named
 
 

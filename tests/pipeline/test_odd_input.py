@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -63,6 +64,17 @@ def test_a_gap_in_a_label_table_is_no_class(store, tmp_path, gap):
         lines = [f"{key},{value or ''}" for key, value in zip(keys, values, strict=True)]
         table.write_text("\n".join(["key,label", *lines]))
         assert read_labels(embeddings, "cls", table)[:2] == [None, "0"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_gap_among_the_keys_of_a_label_table_names_no_image(store, tmp_path, suffix):
+    """Two gaps with different labels were one image called None, or '', with two labels."""
+    embeddings = Run.open(store).artifact("embeddings")
+    keys = [None, embeddings.column("key")[0], None]
+    table = pa.table({"key": keys, "label": ["cat", "dog", "owl"]})
+    path = tmp_path / f"labels.{suffix}"
+    (pa.csv.write_csv if suffix == "csv" else pq.write_table)(table, path)
+    assert [label for label in read_labels(embeddings, "cls", path) if label] == ["dog"]
 
 
 def test_a_quoted_tilde_is_the_home_folder(tmp_path, monkeypatch):

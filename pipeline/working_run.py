@@ -117,10 +117,14 @@ class WorkingRun(OpenedRun):
         pretrained: str = "openai",
         keys: str | Path | None = None,
         labels: str | Path | None = None,
+        workers: int | None = None,
+        max_skipped: float = 0.1,
     ) -> Self:
         """Imports embeddings that were made elsewhere: .npz, .npy, clip-retrieval folders.
 
         `model` and `pretrained` name the model that made them; queries are embedded with it.
+        ShardError if a larger share of the rows than `max_skipped` is skipped, such as rows whose
+        keys other rows have.
         """
         from ..stages.import_embeddings import Import
         from ..stages.sources.embeddings.files import find_embeddings
@@ -141,6 +145,8 @@ class WorkingRun(OpenedRun):
             embed=model_table(model, pretrained, None),
             data={"shards": (), "images": (), "tables": (), "builtin": ""},
         )
+        runtime = replace(plan.runtime, workers=workers, max_skipped=max_skipped)
+        plan = replace(plan, runtime=runtime)
         stage = Import(model=plan.settings.embed.model, pretrained=Path(pretrained).name)
         with self._showing_progress():
             plan.import_embeddings(stage, by_part(sources)[0])

@@ -12,7 +12,7 @@ from PIL import Image
 
 from cpp_pipe import Run
 from cpp_pipe.pipeline.packages import require_package
-from cpp_pipe.store import ConfigError, CppPipeError, MissingError, QueryError
+from cpp_pipe.store import ConfigError, CppPipeError, MissingError, QueryError, ShardError
 
 from ..stages.sources.image_files import write_image
 from .cli import DIGITS, SMALL, embed, succeed
@@ -191,6 +191,17 @@ def test_embeddings_made_elsewhere_are_imported(tmp_path):
     made.import_embeddings(tmp_path / "x.npz", model="ViT-B-32")
     assert np.abs(made.to_numpy() - x).max() < 1e-3
     assert made.assign(k=3).evaluate().classes == 3
+
+
+def test_an_import_takes_the_share_of_rows_that_may_be_skipped(tmp_path):
+    """The error named a flag that the method did not have."""
+    x = np.random.default_rng(0).standard_normal((20, 8)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=x, key=np.arange(20) // 2)
+    made = Run.create(tmp_path / "artifacts", progress="none")
+    with pytest.raises(ShardError, match="raise --max-skipped to accept them"):
+        made.import_embeddings(tmp_path / "x.npz", model="ViT-B-32")
+    made.import_embeddings(tmp_path / "x.npz", model="ViT-B-32", workers=1, max_skipped=0.5)
+    assert made.artifact("embeddings").rows == 10
 
 
 def test_clusters_are_the_largest_first_and_their_rows_the_surest_first(run):

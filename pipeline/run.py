@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from ..store import ConfigError, RunRecord, Store
-from ..store.paths import StorePath
+from ..store.paths import StorePath, expanded
 from .packages import require_package
 from .view.answer import open_searcher, search_run
 from .view.query import Question, describe_cuts, examples
@@ -166,7 +166,7 @@ class Run(WorkingRun):
 
         plan, name = self._plan(), self.record.name
         runs = plan_sweep(name, plan.settings, settings or {}, seeds, k)
-        table = None if labels is None else Path(labels)
+        table = None if labels is None else expanded(labels)
         check_sweep(self.store, name, runs, label=label, labels=table, rivals=rivals)
         with self._showing_progress():
             names = make_sweep(self.store, name, runs, plan.runtime, plan.say)
@@ -226,7 +226,7 @@ class Run(WorkingRun):
         from .exports.labelled_images import LabelledImages
 
         datasets = require_package("datasets", "load_dataset")
-        folder = Path(folder)
+        folder = expanded(folder)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ConfigError(f"{folder} exists already: name a new folder, nothing is overwritten")
         self.require_current("assignments")

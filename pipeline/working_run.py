@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..stages.contract import Runtime
 from ..store import Artifact, ConfigError, Store
-from ..store.paths import StorePath
+from ..store.paths import StorePath, expanded
 from .config import Settings, find_config, settings_of, to_plain
 from .curation.near_duplicates import make_tier
 from .making.named_inputs import data_table, model_table, vocabulary_setting
@@ -122,11 +122,15 @@ class WorkingRun(OpenedRun):
         pretrained: str | None = "openai",
         keys: str | Path | None = None,
         labels: str | Path | None = None,
+        workers: int | None = None,
+        max_skipped: float = 0.1,
     ) -> Self:
         """Imports embeddings that were made elsewhere: .npz, .npy, clip-retrieval folders.
 
         `model` and `pretrained` name the model that made them; queries are embedded with it.
         None keeps the run's `pretrained`.
+        ShardError if a larger share of the rows than `max_skipped` is skipped, such as rows whose
+        keys other rows have.
         """
         from ..stages.import_embeddings import Import
         from ..stages.sources.embeddings.files import find_embeddings
@@ -138,15 +142,17 @@ class WorkingRun(OpenedRun):
             part
             for path in paths
             for part in find_embeddings(
-                Path(path),
-                keys=None if keys is None else Path(keys),
-                labels=None if labels is None else Path(labels),
+                expanded(path),
+                keys=None if keys is None else expanded(keys),
+                labels=None if labels is None else expanded(labels),
             )
         ]
         plan = self._plan(
             embed=model_table(model, pretrained, None),
             data={"shards": (), "images": (), "tables": (), "builtin": ""},
         )
+        runtime = replace(plan.runtime, workers=workers, max_skipped=max_skipped)
+        plan = replace(plan, runtime=runtime)
         stage = Import(
             model=plan.settings.embed.model, pretrained=Path(plan.settings.embed.pretrained).name
         )
@@ -176,12 +182,14 @@ class WorkingRun(OpenedRun):
         """
         if k is not None and level is not None:
             raise ConfigError("give either k, a number of clusters, or level, a hierarchy's cut")
-        number = level if k is None else k
-        if isinstance(to_plain(number), int) and to_plain(number) < 1:
+        number = to_plain(level if k is None else k)
+        if isinstance(number, list) and len(number) == 1:
+            (number,) = number  # as of `--k 20`
+        if isinstance(number, int) and number < 1:
             raise ConfigError(f"k must be at least 1, got {number}")
         values: dict[str, Any] = {}
         if number is not None:
-            values["k"] = number if isinstance(number, str) else to_plain(number)
+            values["k"] = number
             values["method"] = "spectral" if level is None else "hierarchy"
         return self._made(self._plan(assign=values), "assignments")
 
@@ -244,7 +252,7 @@ class WorkingRun(OpenedRun):
         the first. MissingError if no image has a label.
         """
         plan = self._plan(data={"label": label})
-        field, table = plan.settings.data.label, None if labels is None else Path(labels)
+        field, table = plan.settings.data.label, None if labels is None else expanded(labels)
         with self._showing_progress():
             embeddings = plan.make("embeddings", asked_by="eval")
             require_labels(embeddings, field, table)

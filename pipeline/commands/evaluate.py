@@ -7,7 +7,7 @@ import typer
 
 from ...store import ConfigError
 from ..making.plan import Plan
-from ..wording import counted
+from ..wording import counted, in_one_line
 from .app import subcommands
 from .options import LONG, READING, Common, LabelFlag, LabelsFlag, open_plan, takes
 from .output import narrowing, print_json, print_next, print_text
@@ -119,15 +119,18 @@ def evaluation_report(evaluation: "Evaluation") -> str:
     for cluster in mixed[:_WORST]:
         size = counted(cluster.size, "row")
         lines.append(
-            f"  {cluster.cluster}: {size}, purity {cluster.purity:.2f}, mostly {cluster.majority}"
+            f"  {cluster.cluster}: {size}, purity {cluster.purity:.2f}, mostly "
+            f"{in_one_line(cluster.majority)}"
         )
     lines += ["largest mistakes:"] if evaluation.mistakes else []
     for mistake in evaluation.mistakes[:_WORST]:
-        matched = "left over" if mistake.matched is None else f"matched to {mistake.matched}"
+        label = in_one_line(mistake.label)
+        matched = "left over"
+        if mistake.matched is not None:
+            matched = f"matched to {in_one_line(mistake.matched)}"
         lines.append(
-            f"  {mistake.label} -> cluster {mistake.cluster} ({matched}), "
-            f"{counted(mistake.rows, 'row')}, "
-            f"{mistake.share:.0%} of {mistake.label}"
+            f"  {label} -> cluster {mistake.cluster} ({matched}), "
+            f"{counted(mistake.rows, 'row')}, {mistake.share:.0%} of {label}"
         )
     return "\n".join([*lines, "--json prints all clusters and mistakes"])
 

@@ -135,6 +135,7 @@ def fetch_shards(
                 f", in shards of at most {size}: name a new folder for shards of another size"
             )
         print_text(message)
+        _warn_of_missing(data_set, out, source, downloads)
         return
     require_folder(out, flag="OUT")
     require_fetchable(data_set, out, source, downloads, "name another folder for the shards")
@@ -151,7 +152,8 @@ def fetch_shards(
         report=lambda done, skipped: progress.advance(done, skipped=skipped),
     )
     progress.end()
-    _print_counts(fetched, data_set, out, is_whole=not splits)
+    _print_counts(fetched, out)
+    _warn_of_missing(data_set, out, source, downloads)
 
 
 def require_fetchable(
@@ -188,11 +190,13 @@ def _root(data_set: DataSet, source: Path | None, downloads: Path) -> Path:
 def require_fetched(config: str | None, patterns: tuple[str, ...]) -> None:
     """MissingError, with the command to use, where a shipped config finds none of its shards.
 
-    `patterns` is what its run reads.
+    `patterns` is what its run reads: with those of a user, `embed` says what is missing.
     """
-    if config is None or not (CONFIGS / f"{config}.toml").is_file() or not patterns:
+    if config is None or not (path := CONFIGS / f"{config}.toml").is_file():
         return
-    if any(glob.glob(pattern, recursive=True) for pattern in patterns):
+    if not patterns or list(patterns) != read_tables(path)["data"].get("shards"):
+        return
+    if any(glob.glob(pattern) for pattern in patterns):
         return
     name = "cifar10" if config == "reference" else config
     if name in CATALOG or name in DOWNLOAD_COMMANDS:
@@ -232,7 +236,7 @@ def _print_all() -> None:
     print_text(f"{others} are downloaded by other programs: fetch prints the commands")
 
 
-def _print_counts(fetched: "Fetched", data_set: DataSet, out: Path, *, is_whole: bool) -> None:
+def _print_counts(fetched: "Fetched", out: Path) -> None:
     from ..datasets.contents import SKIPPED
 
     kept = sum(counts.kept for counts in fetched.splits.values())
@@ -247,10 +251,31 @@ def _print_counts(fetched: "Fetched", data_set: DataSet, out: Path, *, is_whole:
     )
     by_split = ", ".join(f"{name} {counts.images:,}" for name, counts in fetched.splits.items())
     print_text(f"{by_split}; {counted(fetched.classes, 'class')}")
-    if is_whole and seen != data_set.images:
-        print_text(
-            f"{data_set.title} has {counted(data_set.images, 'image')}: these files are incomplete"
-        )
+
+
+def _warn_of_missing(data_set: DataSet, out: Path, source: Path | None, downloads: Path) -> None:
+    """Says where files were incomplete, as after an archive that was not unpacked to its end.
+
+    Of some of the splits, only a missing class is noticed.
+    """
+    from ..datasets.contents import read_contents
+    from ..datasets.shards import WHOLE
+
+    contents = read_contents(out)
+    assert contents is not None, f"{out} was written without its description"
+    splits = contents["splits"]
+    seen = sum(counts["images"] + counts["skipped"] for counts in splits.values())
+    lacks = ""
+    if all(contents["classes"] != other.classes for other in _same_shards(data_set)):
+        lacks = counted(data_set.classes, "class")
+    if set(splits) == set(data_set.splits or (WHOLE,)) and seen != data_set.images:
+        lacks = counted(data_set.images, "image")
+    if lacks:
+        line = f"{data_set.title} has {lacks}: these files are incomplete"
+        if source is None and data_set.is_downloaded:
+            root = _root(data_set, source, downloads)
+            line += f"; remove {root} and {out} to download them again"
+        print_text(line)
 
 
 def _next_step(data_set: DataSet, folder: Path) -> str:

@@ -15,7 +15,7 @@ from ...store.paths import expanded, resolved
 from ..config import CONFIGS, Data, settings_of
 from ..making.named_inputs import data_table, vocabulary_setting
 from ..making.plan import Plan
-from ..view.labels import has_folders
+from ..view.labels import explain_no_labels, has_folders, read_labels
 from ..view.verdict import read_verdict
 from ..wording import columns_of, counted, wrap
 from .app import subcommands
@@ -93,8 +93,7 @@ def run_(
     if not (images or shards or table):
         require_fetched(config, plan.settings.data.shards)
     make_all(plan, common, refit=refit)
-    if _has_labels(plan):
-        print_text("\n" + evaluation_table(score(plan)))
+    _print_scores(plan)
     print_line("\n" + _next_steps(plan, common))
 
 
@@ -197,10 +196,16 @@ def make_all(plan: Plan, common: Common, *, refit: bool = False) -> None:
     prepare_search(plan, "embeddings")
 
 
-def _has_labels(plan: Plan) -> bool:
+def _print_scores(plan: Plan) -> None:
+    """Prints the scores; without labels nothing, or that there are none of those it should take."""
     embeddings = plan.make("embeddings", asked_by="eval")
     label = plan.settings.data.label
     try:
-        return label != "cls" or any(value is not None for value in embeddings.column("label"))
+        labels = read_labels(embeddings, label, None)
     except MissingError:
-        return False
+        return
+    if any(value is not None for value in labels):
+        print_text("\n" + evaluation_table(score(plan)))
+    elif label != Data.label:
+        why = explain_no_labels(embeddings, label, None, embeddings.rows)
+        print_text(f"\nnot scored: {why}")

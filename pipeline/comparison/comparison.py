@@ -118,7 +118,7 @@ def compare_partitions(partitions: Sequence[Partition], notes: Sequence[str] = (
     classes: set[str] = set()
     for partition in partitions:
         images = partition.images
-        classes.update(images.labels[images.is_labelled].astype(str).tolist())
+        classes.update(images.labels[images.is_labelled].tolist())
     return Comparison(
         groups=groups,
         settings=settings,

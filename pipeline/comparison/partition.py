@@ -91,7 +91,8 @@ def score(images: ImageSet, clusters: np.ndarray) -> Scores | None:
     is_labelled = images.is_labelled
     if not is_labelled.any():
         return None
-    _, y = np.unique(images.labels[is_labelled].astype(str), return_inverse=True)
+    # As objects: an array of text pads each label to the longest.
+    _, y = np.unique(images.labels[is_labelled], return_inverse=True)
     return score_clusters(y, clusters[is_labelled])
 
 

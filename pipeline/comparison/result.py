@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...stages.contract import Runtime
 from ...store import ConfigError, Store
-from ...store.paths import StorePath
+from ...store.paths import StorePath, expanded
 from ..curation.files import whole_file
 from ..making.progress import open_progress
 from ..view.opened_run import OpenedRun
@@ -58,7 +58,7 @@ class ComparedRuns:
 
     def save(self, path: str | Path) -> None:
         """Writes a file whose suffix says how: .csv, .md, .tex, .html, .json or .parquet."""
-        path = Path(path)
+        path = expanded(path)
         if path.suffix.lower() not in WRITERS:
             raise ConfigError(f"the file must end in {', '.join(WRITERS)}, got {path}")
         with whole_file(path) as temporary:
@@ -120,7 +120,7 @@ def compare(
             Runtime(device=device, progress=display),
             display.report,
             label=label,
-            labels=None if labels is None else Path(labels),
+            labels=None if labels is None else expanded(labels),
             rivals=rivals,
             k=k,
         )

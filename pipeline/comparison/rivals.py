@@ -4,7 +4,7 @@ import importlib
 import importlib.util
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -197,12 +197,21 @@ def fit_rivals(
     progress.end()
 
 
-def describe_noise(partition: Partition) -> str | None:
-    """A sentence on the rows that a rival puts in no cluster; None where there are none."""
-    noise = float((partition.clusters < 0).mean())
-    if noise == 0:
-        return None
-    return (
-        f"{partition.name} leaves {noise:.0%} of the images out as noise, which is scored as one "
-        "cluster"
-    )
+def describe_noise(fits: Sequence[Partition]) -> list[str]:
+    """A sentence on the rows that a rival puts in no cluster, for each that has such rows."""
+    shares: dict[str, list[float]] = {}
+    for fit in fits:
+        shares.setdefault(fit.name, []).append(float((fit.clusters < 0).mean()))
+    return [
+        f"{name} leaves {_range(own)} of the images out as noise, which is scored as one cluster"
+        for name, own in shares.items()
+        if any(own)
+    ]
+
+
+def _range(shares: Sequence[float]) -> str:
+    """Shares in per cent, from the least to the most."""
+    least, most = f"{min(shares):.0%}", f"{max(shares):.0%}"
+    if most == "0%":
+        return "less than 1%"
+    return least if least == most else f"{least} to {most}"

@@ -65,7 +65,7 @@ def compare_runs(
             )
             suffix = f" on {first.name}" if len(sets) > 1 else ""
             fits = list(fit_rivals(image_set, wanted, seeds, runtime.progress, say, suffix))
-            notes += [note for rival in fits if (note := describe_noise(rival)) is not None]
+            notes += describe_noise(fits)
             partitions += fits
     comparison = compare_partitions(partitions)
     if comparison.shared < comparison.images:
@@ -110,25 +110,35 @@ def _require_labels(
 def _read_images(plans: Sequence[Plan], label: str | None, labels: Path | None) -> list[ImageSet]:
     """The images of each run, with their labels; one object for the same images and labels.
 
-    MissingError where no image has a label of those that were asked for; ConfigError where runs
-    would be scored against different labels.
+    Where the settings of the runs name several labels, and images have only one of these, it is
+    that of all runs: else one of two runs of the same images would have no score. MissingError
+    where no image has a label of those that were asked for; ConfigError where runs would be scored
+    against different labels.
     """
     sets: dict[tuple[str, str], ImageSet] = {}
-    images = []
-    for plan in plans:
-        embeddings = plan.make("embeddings", asked_by="compare")
-        at = embeddings.content, label or plan.settings.data.label
+
+    def read(embeddings: Artifact, field: str) -> ImageSet:
+        at = embeddings.content, field
         if at not in sets:
-            sets[at] = ImageSet.read(embeddings, at[1], labels)
-        images.append(sets[at])
-    fields = {at[1]: image_set for at, image_set in sets.items() if image_set.is_labelled.any()}
-    _require_labels(images, next(iter(sets))[1], label, labels)
-    if len(fields) > 1 and labels is None:
+            sets[at] = ImageSet.read(embeddings, field, labels)
+        return sets[at]
+
+    made = [plan.make("embeddings", asked_by="compare") for plan in plans]
+    fields = [label or plan.settings.data.label for plan in plans]
+    images = list(map(read, made, fields))
+    _require_labels(images, fields[0], label, labels)
+    present = {
+        field
+        for field, image_set in zip(fields, images, strict=True)
+        if image_set.is_labelled.any()
+    }
+    if len(present) > 1 and labels is None:
+        names = ", ".join(field for field in dict.fromkeys(fields) if field in present)
         raise ConfigError(
-            f"the runs have different labels ({', '.join(fields)}), and scores against them cannot "
+            f"the runs have different labels ({names}), and scores against them cannot "
             "stand in one table: name the label of all runs with --label (from Python label=)"
         )
-    return images
+    return [read(embeddings, *present) for embeddings in made] if len(present) == 1 else images
 
 
 def _partition(plan: Plan, images: ImageSet) -> Partition:

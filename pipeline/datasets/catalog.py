@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 
@@ -42,6 +43,12 @@ def _read_errors() -> tuple[type[Exception], ...]:
 
 def _pickle_errors() -> tuple[type[Exception], ...]:
     return _errors_of("pickle", "PickleError")
+
+
+def _network_errors(download: bool) -> tuple[type[Exception], ...]:
+    """Errors of a download, if there is one, also where it breaks off in the middle."""
+    own = (URLError, HTTPException, ConnectionError, TimeoutError)
+    return (*own, *_errors_of("ssl", "SSLError")) if download else ()
 
 
 def _errors_of(module: str, name: str) -> tuple[type[Exception], ...]:
@@ -90,12 +97,13 @@ class DataSet:
                     f"--split {split}: {known if self.splits else f'{self.name} has no splits'}"
                 )
         try:
-            return self.reader(root, splits or self.splits, download)
-        except URLError as error:
+            return self.reader(root, tuple(dict.fromkeys(splits)) or self.splits, download)
+        except _network_errors(download) as error:
             if isinstance(error, HTTPError):
                 error.close()
+            why = error.reason if isinstance(error, URLError) else _reason(error)
             raise ConfigError(
-                f"{self.title} cannot be downloaded ({error.reason}): try again, or get it from "
+                f"{self.title} cannot be downloaded ({why}): try again, or get it from "
                 f"{self.source} and name the folder of its files with --from"
             ) from error
         except _read_errors() as error:
@@ -112,7 +120,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name == "pycocotools":
         return "pycocotools is not installed (pip install 'cpp-pipe[coco]')"
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}"
+        # Sockets and full disks name no file.
+        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
     if isinstance(error, _pickle_errors()):  # torch advises to load it without any check
         return "a file is damaged"
     message = one_line(str(error)).split(" You can use download=True")[0]

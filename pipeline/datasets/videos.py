@@ -38,22 +38,18 @@ def read_ucf101(root: Path, splits: Sequence[str], download: bool) -> Listing:
 
 
 def _read_videos(root: Path, splits: Sequence[str]) -> Listing:
-    from torchvision.datasets.folder import find_classes, make_dataset
+    from torchvision.datasets.folder import find_classes
 
     _decoders()  # raises here where FFmpeg is not installed
-    # torchvision's UCF101 would first open all videos, and fail at a damaged one.
-    classes, numbers = find_classes(root / VIDEOS)
-    videos = [
-        Path(path).relative_to(root / VIDEOS)
-        for path, _ in make_dataset(str(root / VIDEOS), numbers, extensions=("avi",))
-    ]
+    # torchvision's UCF101 would first open all videos, and fail at a damaged one. Those that are
+    # listed and not there are skipped by their names, and keep the number of their class.
+    folders, _ = find_classes(root / VIDEOS)
+    listed = {name: _listed_videos(root / LISTS, name) for name in splits}
+    classes = sorted({*folders, *(video.parts[0] for own in listed.values() for video in own)})
+    numbers = {name: number for number, name in enumerate(classes)}
 
-    def open_split(name: str) -> Split:
-        listed = {line.split(" ")[0] for line in _lines_of(root / LISTS, name)}
-        own = [video for video in videos if video.as_posix() in listed]
-        return Split(name=name, count=len(own), example=lambda number: example(own[number]))
-
-    def example(video: Path) -> Example:
+    def example(own: Sequence[Path], number: int) -> Example:
+        video = own[number]
         return Example(
             key=video.with_suffix("").as_posix(),
             read=partial(_middle_frame, root / VIDEOS / video),
@@ -61,7 +57,18 @@ def _read_videos(root: Path, splits: Sequence[str]) -> Listing:
             fields={"file": video.as_posix()},
         )
 
-    return Listing(classes=tuple(classes), splits=tuple(map(open_split, splits)))
+    return Listing(
+        classes=tuple(classes),
+        splits=tuple(
+            Split(name=name, count=len(own), example=partial(example, own))
+            for name, own in listed.items()
+        ),
+    )
+
+
+def _listed_videos(lists: Path, split: str) -> list[Path]:
+    """The paths CLASS/VIDEO.avi of a split, sorted."""
+    return sorted({Path(line.split(" ")[0]) for line in _lines_of(lists, split)})
 
 
 def _middle_frame(path: Path) -> tuple[str, bytes]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ...stages.drawing.curve_figure import draw_curve
 from ...stages.drawing.figure_style import STYLE
 from ...store import ConfigError
+from ...store.paths import expanded
 from ..curation.files import whole_file
 from ..report.print_figures import FORMATS, encode_figure
 from ..view.curve import CurvePoint, KCurve
@@ -29,7 +30,7 @@ class RunFigure:
 
     def save(self, path: str | Path) -> None:
         """Writes the figure to a file that ends in .svg, .pdf or .png."""
-        path = Path(path)
+        path = expanded(path)
         suffix = path.suffix.lower().lstrip(".")
         if suffix not in FORMATS:
             raise ConfigError(f"a figure must end in .{', .'.join(FORMATS)}, got {path}")

@@ -134,8 +134,8 @@ def draw_values(panel: "Axes", space: Space) -> None:
         linewidth=2.2,
         label="all images",
     )
+    panel.set_ylim(FLOOR, 1.25)  # before the scale, which warns where all values are zero
     panel.set_yscale("log")
-    panel.set_ylim(FLOOR, 1.25)
     panel.set_xlim(1, max(2, len(space.overall)))
     panel.minorticks_off()
     panel.yaxis.set_major_formatter(lambda value, _: f"{value:g}")

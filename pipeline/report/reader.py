@@ -20,7 +20,7 @@ from ..view.facts import (
     list_versions,
     name_model,
 )
-from ..view.labels import has_folders
+from ..view.labels import has_folders, label_of
 from ..view.opened_run import OpenedRun
 from ..view.verdict import read_verdict
 from .contents import Contents, Sample, Tally
@@ -139,4 +139,4 @@ def _has_label(embeddings: Artifact, part: str, label: str, members: Members) ->
         column = column.take(members.kept[start : start + len(column)].nonzero()[0])
     if label == "cls":
         return column.null_count < len(column)
-    return any(parse_extra(extra).get(label) is not None for extra in column.to_pylist())
+    return any(label_of(parse_extra(extra).get(label)) is not None for extra in column.to_pylist())

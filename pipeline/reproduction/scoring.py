@@ -52,5 +52,5 @@ def read_classes(embeddings: Artifact, label: str) -> ClassedRows:
     """The rows with the classes that a label gives them; there may be none."""
     labels = np.array(read_labels(embeddings, label, None), dtype=object)
     has_label = np.array([value is not None for value in labels], dtype=bool)
-    names, y = np.unique(labels[has_label].astype(str), return_inverse=True)
+    names, y = np.unique(labels[has_label], return_inverse=True)
     return ClassedRows(embeddings=embeddings, has_label=has_label, y=y, classes=len(names))

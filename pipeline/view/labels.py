@@ -127,8 +127,8 @@ def read_labels(embeddings: Artifact, label: str, table: Path | None) -> list[st
     if table is not None:
         return _labels_by_name(embeddings, table)
     if label == "cls":
-        return [_label(value) for value in embeddings.column("label")]
-    return [_label(extra.get(label)) for extra in _extras(embeddings)]
+        return [label_of(value) for value in embeddings.column("label")]
+    return [label_of(extra.get(label)) for extra in _extras(embeddings)]
 
 
 def name_classes(embeddings: Artifact, labels: Sequence[str], rows: np.ndarray) -> list[str]:
@@ -140,7 +140,7 @@ def name_classes(embeddings: Artifact, labels: Sequence[str], rows: np.ndarray) 
         return list(labels)
     extras = [parse_extra(row["extra"]) for row in read_rows(embeddings, rows, ("extra",))]
     for field in CLASS_NAMES:
-        names = [name for extra in extras if (name := _label(extra.get(field))) is not None]
+        names = [name for extra in extras if (name := label_of(extra.get(field))) is not None]
         if len(set(names)) == len(labels):
             return names
     return list(labels)
@@ -180,7 +180,7 @@ def _labels_by_name(embeddings: Artifact, table: Path) -> list[str | None]:
     return [labels.get(name, labels.get(key)) for name, key in zip(names, keys, strict=True)]
 
 
-def _label(value: Any) -> str | None:
+def label_of(value: Any) -> str | None:
     """A label as text; None for a gap: nothing, blank text or NaN, which are no class."""
     is_gap = value is None or value != value or not str(value).strip()
     return None if is_gap else str(value)
@@ -252,9 +252,13 @@ def read_label_table(path: Path) -> Mapping[str, str]:
     keys, labels = (map(plain_value, plain_column(table.column(name))) for name in ("key", "label"))
     named: dict[str, str] = {}
     for key, value in zip(keys, labels, strict=True):
-        key, label = str(key), None if key is None else _label(whole_number(value))
-        if label is not None and named.setdefault(key, label) != label:
-            raise ConfigError(f"--labels {path}: {key!r} has two labels, {named[key]} and {label}")
+        label = label_of(whole_number(value))
+        if key is None or key == "" or label is None:  # a gap names no image, and is no class
+            continue
+        if named.setdefault(str(key), label) != label:
+            raise ConfigError(
+                f"--labels {path}: {str(key)!r} has two labels, {named[str(key)]} and {label}"
+            )
     return named
 
 

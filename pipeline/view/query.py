@@ -17,6 +17,7 @@ from ...stages.sources.image_formats import is_image_name
 from ...store import ConfigError, QueryError
 from ...store.errors import first_line
 from ...store.names import is_text
+from ...store.paths import expanded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -181,7 +182,7 @@ def unlike_example(text: str) -> Example:
         return Example(kind="text", value=text.removeprefix("text:"))
     is_image = is_image_name(text) or "://" in text
     # Unlike Path.is_file, it takes any text: words may be too long for the name of a file.
-    if text == STANDARD_INPUT or is_image or os.path.isfile(text):
+    if text == STANDARD_INPUT or is_image or os.path.isfile(os.path.expanduser(text)):
         return image_example(text, "--not")
     return Example(kind="text", value=text)
 
@@ -197,7 +198,7 @@ def read_bytes(name: "str | Path", flag: str = "image") -> bytes:
     """The bytes of a local file, by its path or its file:// URL, or of standard input for `-`."""
     if str(name) == STANDARD_INPUT:
         return sys.stdin.buffer.read()
-    path = Path(name)
+    path = expanded(name)
     if "://" in str(name):
         try:
             url = urlsplit(str(name))

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -314,6 +315,18 @@ def test_the_report_is_short_and_the_json_holds_everything(by_hand):
         "  owl -> cluster 0 (matched to dog), 1 row, 33% of owl",
         "--json prints all clusters and mistakes",
     ]
+
+
+def test_a_label_of_several_lines_stays_on_its_line(by_hand):
+    found = score(by_hand)
+    folded = replace(
+        found,
+        per_cluster=[replace(row, majority="a\nb") for row in found.per_cluster],
+        mistakes=[replace(mistake, label="a\nb", matched="c\nd") for mistake in found.mistakes],
+    )
+    lines = evaluation_report(folded).splitlines()
+    assert len(lines) == len(evaluation_report(found).splitlines())
+    assert "  a\\nb -> cluster 0 (matched to c\\nd), 1 row, 14% of a\\nb" in lines
 
 
 # What the commands make.

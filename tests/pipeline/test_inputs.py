@@ -257,6 +257,19 @@ def test_one_command_does_everything_for_a_folder(store, tmp_path):
     assert "making" not in again.err
 
 
+def test_a_run_without_the_label_of_its_settings_says_so_and_what_comes_next(store, tmp_path):
+    """It ended in an error after hours of work, without the commands that come next."""
+    photos = write_folder(tmp_path / "photos", 20)
+    done = succeed(
+        store, "run", "--images", photos, *DIGITS, "--vocabulary", "digits-words.txt", *SMALL,
+        "--set", "assign.k=3", "--set", "data.label=style",
+    )  # fmt: skip
+    assert "not scored: none of the 20 rows to score has the label 'style': " in " ".join(
+        done.out.split()
+    )
+    assert "next:" in done.out
+
+
 def test_run_without_arguments_names_both_ways(store, photos):
     line = fail(store, "run")
     assert "cpp-pipe run --images FOLDER" in line and "cpp-pipe run CONFIG" in line

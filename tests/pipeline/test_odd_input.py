@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
-from cpp_pipe import Run, Store
+from cpp_pipe import Run, Store, compare
 from cpp_pipe.pipeline.view.labels import read_labels
 from cpp_pipe.pipeline.view.query import unlike_example
 from cpp_pipe.store import ConfigError, QueryError
@@ -64,11 +66,48 @@ def test_a_gap_in_a_label_table_is_no_class(store, tmp_path, gap):
         assert read_labels(embeddings, "cls", table)[:2] == [None, "0"]
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_gap_among_the_keys_of_a_label_table_names_no_image(store, tmp_path, suffix):
+    """Two gaps with different labels were one image called None, or '', with two labels."""
+    embeddings = Run.open(store).artifact("embeddings")
+    keys = [None, embeddings.column("key")[0], None]
+    table = pa.table({"key": keys, "label": ["cat", "dog", "owl"]})
+    path = tmp_path / f"labels.{suffix}"
+    (pa.csv.write_csv if suffix == "csv" else pq.write_table)(table, path)
+    assert [label for label in read_labels(embeddings, "cls", path) if label] == ["dog"]
+
+
 def test_a_quoted_tilde_is_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert Store("~/artifacts").root == tmp_path / "artifacts"
     with pytest.raises(ConfigError, match="no such user"):
         Store("~nobody-of-that-name/artifacts")
+
+
+def test_a_tilde_is_the_home_folder_in_every_path_of_python(tmp_path, monkeypatch):
+    """Tables and figures were written into a folder called ~, and files were not found."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    x = np.random.default_rng(0).standard_normal((40, 8)).astype(np.float32)
+    np.save(home / "x.npy", x)
+    (home / "keys.txt").write_text("".join(f"k{n}\n" for n in range(40)))
+    (home / "labels.csv").write_text("key,label\n" + "".join(f"k{n},{n % 2}\n" for n in range(40)))
+    run = Run.create("~/artifacts", progress="none")
+    run.import_embeddings("~/x.npy", model="ViT-B-32", keys="~/keys.txt").assign(k=2)
+    assert run.evaluate(labels="~/labels.csv").classes == 2
+    compare("default", store="~/artifacts", labels="~/labels.csv").save("~/table.csv")
+    run.sweep(k=[2, 3], labels="~/labels.csv").save("~/sweep.md")
+    run.figure("cosines").save("~/cosines.png")
+    for name in ("table.csv", "sweep.md", "cosines.png"):
+        assert (home / name).is_file()
+    assert list((tmp_path / "work").iterdir()) == []
+    Image.new("RGB", (8, 8)).save(home / "query.png")
+    assert unlike_example("~/query.png").kind == "image"
+    (home / "query.png").rename(home / "query")
+    assert unlike_example("~/query").kind == "image"
 
 
 @pytest.mark.parametrize("text", ["word " * 200, "{" + ",".join(map(str, range(300))) + "}", "\0"])

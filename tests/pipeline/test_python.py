@@ -12,7 +12,7 @@ from PIL import Image
 
 from cpp_pipe import Run
 from cpp_pipe.pipeline.packages import require_package
-from cpp_pipe.store import ConfigError, CppPipeError, MissingError, QueryError
+from cpp_pipe.store import ConfigError, CppPipeError, MissingError, QueryError, ShardError
 
 from ..stages.sources.image_files import write_image
 from .cli import DIGITS, SMALL, embed, succeed
@@ -220,6 +220,17 @@ def test_embeddings_made_elsewhere_are_imported(tmp_path):
     assert made.assign(k=3).evaluate().classes == 3
 
 
+def test_an_import_takes_the_share_of_rows_that_may_be_skipped(tmp_path):
+    """The error named a flag that the method did not have."""
+    x = np.random.default_rng(0).standard_normal((20, 8)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=x, key=np.arange(20) // 2)
+    made = Run.create(tmp_path / "artifacts", progress="none")
+    with pytest.raises(ShardError, match="raise --max-skipped to accept them"):
+        made.import_embeddings(tmp_path / "x.npz", model="ViT-B-32")
+    made.import_embeddings(tmp_path / "x.npz", model="ViT-B-32", workers=1, max_skipped=0.5)
+    assert made.artifact("embeddings").rows == 10
+
+
 def test_clusters_are_the_largest_first_and_their_rows_the_surest_first(run):
     clusters = run.clusters()
     sizes = [cluster.size for cluster in clusters]
@@ -258,6 +269,13 @@ def test_assign_takes_numbers_of_numpy(run):
         run.assign(0)
     with pytest.raises(ConfigError, match="k must be"):
         run.assign(k=np.array([2, 2]))
+
+
+def test_a_list_of_one_number_is_this_number(run):
+    """The same clusters were made again, under another version than that of the command."""
+    made = run.assign(k=6).record.versions["assignments"]
+    for one in ([6], (6,), np.array([6])):
+        assert run.assign(k=one).record.versions["assignments"] == made
 
 
 @pytest.mark.parametrize("slot", ["map", "index", "typo", "quantizer/nothing"])

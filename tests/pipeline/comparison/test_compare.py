@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +17,9 @@ from cpp_pipe.pipeline.commands.options import Common
 from cpp_pipe.pipeline.comparison.cells import agreement_cells
 from cpp_pipe.pipeline.comparison.comparison import compare_partitions
 from cpp_pipe.pipeline.comparison.image_set import ImageSet
-from cpp_pipe.pipeline.comparison.partition import Partition, partition_of
+from cpp_pipe.pipeline.comparison.partition import Partition, partition_of, score
 from cpp_pipe.pipeline.comparison.result import ComparedRuns
-from cpp_pipe.pipeline.comparison.rivals import RIVALS
+from cpp_pipe.pipeline.comparison.rivals import RIVALS, describe_noise
 from cpp_pipe.pipeline.view.evaluation import Scores
 from cpp_pipe.store import ConfigError, MissingError, Store
 
@@ -394,3 +395,48 @@ def test_scores_against_different_labels_do_not_stand_in_one_table(tmp_path):
     message = fail(store, "compare", "fine", "coarse")
     assert "different labels (cls, coarse)" in message and "--label" in message
     assert read_json(store, "fine", "coarse", "--label", "cls")["classes"] == 4
+
+
+def test_runs_of_the_same_images_have_the_label_that_one_of_them_names(tmp_path):
+    """A line of two seeds had the score of one; of two equal runs the order decided on scores."""
+    store = tmp_path / "artifacts"
+    content = dict(np.load(write(tmp_path / "x.npz", np.arange(80), has_labels=False)))
+    np.savez(tmp_path / "x.npz", **content, shape=np.arange(80) % 4)  # pyright: ignore[reportArgumentType]
+    for run, label, seed in (("a", "cls", 0), ("b", "shape", 1), ("c", "shape", 0)):
+        import_run(store, run, tmp_path / "x.npz")
+        settings = Run.open(store, run).settings.override("data", label=label)
+        settings = settings.override("spectrum", seed=seed).override("assign", k=4)
+        Store(store).runs.update(run, settings=settings.tables())
+    (seeds,) = read_json(store, "a", "b")["groups"]
+    assert seeds["runs"] == ["a", "b"] and seeds["acc"]["spread"] is not None
+    (equal,) = read_json(store, "a", "c")["groups"]
+    assert equal["runs"] == ["a"] and equal["acc"]["mean"] == seeds["acc"]["mean"] == 1
+
+
+def test_noise_of_several_seeds_is_one_sentence(store):
+    """Each seed had a sentence of its own, and one row in a thousand was 0% of the images."""
+    images = ImageSet.read(Run.open(store, "all").artifact("embeddings"), "cls", None)
+    fits = [
+        Partition(name=name, images=images, k=1, is_rival=True,
+                  clusters=np.where(np.arange(1000) < noise, -1, 0))
+        for name, noise in (("A", 120), ("A", 140), ("B", 1), ("B", 0), ("C", 0), ("D", 500))
+    ]  # fmt: skip
+    assert [note.split(" of the images")[0] for note in describe_noise(fits)] == [
+        "A leaves 12% to 14%",
+        "B leaves less than 1%",
+        "D leaves 50%",
+    ]
+
+
+def test_a_long_label_costs_no_memory_for_other_images(store):
+    """Every label was padded to the longest: with captions as labels that was gigabytes."""
+    images = ImageSet.read(Run.open(store, "all").artifact("embeddings"), "cls", None)
+    images.labels[:] = ["cat", "dog", None, "a" * 100_000] * 40
+    tracemalloc.start()
+    scores = score(images, np.arange(160) % 4)
+    part = Partition(name="a", images=images, clusters=np.arange(160) % 4, k=4, scores=scores)
+    compared = compare_partitions([part])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert scores == Scores(acc=1, nmi=1, ari=1) and compared.classes == 3
+    assert peak < 8 << 20

@@ -4,10 +4,13 @@ import importlib
 import importlib.util
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
+from http.client import IncompleteRead
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,7 +25,7 @@ from cpp_pipe.pipeline.datasets.download_commands import DOWNLOAD_COMMANDS
 from cpp_pipe.pipeline.datasets.shards import write_shards
 from cpp_pipe.pipeline.datasets.superclasses import SUPERCLASS
 from cpp_pipe.pipeline.view.labels import read_labels
-from cpp_pipe.store import Store
+from cpp_pipe.store import ConfigError, Store
 
 from ...stages.sources.web import serve
 from ...waiting import wait_until
@@ -329,6 +332,20 @@ def test_existing_shards_of_another_size_are_reported(tmp_path, monkeypatch):
         assert "in shards of at most" not in fetch(*same).out
 
 
+def test_incomplete_files_are_reported_by_every_fetch_of_them(tmp_path, monkeypatch):
+    """A second fetch, as after an interruption, said only that the shards were there."""
+    make_food(tmp_path / "downloads" / "food101", monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    words = ("food101", "--downloads", "downloads")
+    for done in (fetch(*words), fetch(*words)):
+        assert (
+            "Food-101 has 101,000 images: these files are incomplete; remove downloads/food101 and "
+            "food101 to download them again"
+        ) in " ".join(done.out.split())
+    part = fetch("food101", "test", "--from", "downloads/food101", "--split", "test").out
+    assert "Food-101 has 101 classes: these files are incomplete\n" in part
+
+
 @pytest.mark.parametrize(
     ("words", "idle"),
     [
@@ -420,6 +437,29 @@ def test_a_download_is_made_once_and_checked(tmp_path, monkeypatch):
     assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
     assert "CIFAR-10 cannot be downloaded (" in message and "--from" in message
     assert not (tmp_path / "three").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ConnectionResetError(104, "Connection reset by peer"), "(Connection reset by peer): try"),
+        (TimeoutError("timed out"), "cannot be downloaded (timed out): try again, or get it from"),
+        (IncompleteRead(b"some", 9), "(IncompleteRead(4 bytes read, 9 more expected)): try again"),
+        (OSError(28, "No space left on device"), "cannot be read from files: No space left on dev"),
+    ],
+)
+def test_a_download_that_breaks_off_says_what_happened_and_what_to_do(error, message):
+    """It was a traceback, or `None: Connection reset by peer. The folder must hold ...`."""
+
+    def read(root, splits, download):
+        raise error
+
+    data_set = replace(CATALOG["cifar10"], reader=read)
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        data_set.open(Path("files"), (), download=True)
+    if isinstance(error, OSError):  # as of a network disk
+        with pytest.raises(ConfigError, match="cannot be read from files"):
+            data_set.open(Path("files"), (), download=False)
 
 
 def test_files_with_another_checksum_are_refused(tmp_path, monkeypatch):
@@ -562,6 +602,13 @@ def test_a_config_without_its_images_says_the_command(config, message, tmp_path,
     monkeypatch.chdir(tmp_path)
     assert message in fail(tmp_path / "artifacts", "run", config)
     assert message in fail(tmp_path / "artifacts", "embed", "--config", config)
+
+
+def test_other_shards_of_a_config_need_not_be_fetched(tmp_path, digit_shards):
+    """Shards at an address, or in braces, were said not to be there."""
+    shards = f'data.shards=["{digit_shards}/{{000..002}}.tar"]'
+    done = succeed(tmp_path, "embed", "--config", "cifar10", "--set", shards, *DIGITS)
+    assert "seen 60 = embedded 60" in done.out
 
 
 def fail_fetch(*words: str | Path) -> str:

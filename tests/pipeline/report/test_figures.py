@@ -67,6 +67,15 @@ def test_markup_has_no_style_no_date_and_no_address(name):
         assert word not in svg
 
 
+def test_features_of_equal_images_are_drawn_without_a_warning():
+    """Centred, they are zero, and a logarithmic axis has no place for them."""
+    zero = np.zeros(3)
+    svg = draw_svg("a", "b", figures.draw_singular_values, replace(
+        CONTENTS.refined, overall=zero, of_cluster=[zero, zero]
+    ))  # fmt: skip
+    assert "all images" in svg
+
+
 def test_drawing_does_not_change_the_settings_of_matplotlib():
     before = dict(matplotlib.rcParams)
     draw_svg("curve", "alt", *DRAWN["curve"])

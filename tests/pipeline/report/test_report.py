@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from cpp_pipe import Run
+from cpp_pipe import Run, Store
 from cpp_pipe.pipeline.report.contents import Sample
 from cpp_pipe.pipeline.report.reader import read_contents
 from cpp_pipe.pipeline.report.spaces import measure_space
@@ -119,6 +119,17 @@ def test_a_run_without_labels_says_how_to_give_some(trained, tmp_path):
     assert "Run cpp-pipe report --labels FILE.csv --run bare --store STORE." in page.text
     assert "k-means" not in page.text
     assert (trained / "reports" / "bare.html").is_file()
+
+
+def test_a_field_that_is_blank_everywhere_is_no_label(trained, tmp_path):
+    """The report of such a run ended in an error, which `--label` alone should."""
+    x = gather(Run.open(trained).artifact("embeddings")).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=x, style=np.full(len(x), " "))
+    words = ("--model", "digits-clip", "--pretrained", "shipped", "--run", "blank")
+    succeed(trained, "import", tmp_path / "x.npz", *words)
+    settings = Run.open(trained, "blank").settings.override("data", label="style")
+    Store(trained).runs.update("blank", settings=settings.override("assign", k=3).tables())
+    assert "No image has the field style" in read(trained, "--run", "blank").text
 
 
 def test_the_labels_flag_must_name_existing_labels(trained, tmp_path):

@@ -180,6 +180,35 @@ class Run(WorkingRun):
             progress=self.progress,
         )
 
+    def to_html(
+        self,
+        path: str | Path | None = None,
+        *,
+        label: str | None = None,
+        labels: str | Path | None = None,
+        images: bool = True,
+        edits: str | None = None,
+    ) -> str:
+        """Writes the run as one HTML page, and returns its path, by default in the store.
+
+        `label` and `labels` are those of `evaluate`; `images=False` leaves images out; `edits`
+        applies decisions (`open`, or sealed under a name). MissingError if no image can be read.
+        """
+        from .report.file import write_report
+
+        plan = self._plan(data={"label": label})
+        with self._showing_progress():
+            written = write_report(
+                plan,
+                None if path is None else expanded(path),
+                labels=None if labels is None else expanded(labels),
+                must_score=label is not None or labels is not None,
+                has_images=images,
+                edits=edits,
+            )
+        self._reload()
+        return written
+
     def to_numpy(self, slot: str = "embeddings") -> "np.ndarray":
         """Embeddings (n, d), or features z (n, p), of all images: float16, in row order.
 

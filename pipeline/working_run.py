@@ -13,6 +13,9 @@ from ..store import Artifact, ConfigError, Store
 from ..store.paths import StorePath, expanded
 from .config import Settings, find_config, settings_of, to_plain
 from .curation.near_duplicates import make_tier
+from .curation.outliers import outlier_table, rank_outliers
+from .curation.scores import make_scores
+from .edits.sealed_edits import seal
 from .making.named_inputs import data_table, model_table, vocabulary_setting
 from .making.overrides import read_settings
 from .making.plan import Plan
@@ -199,17 +202,19 @@ class WorkingRun(OpenedRun):
         *,
         templates: str | Sequence[str] | None = None,
         rule: str | None = None,
+        beside: str | None = None,
     ) -> Self:
         """Names every cluster in words.
 
         `vocabulary` is imagenet, coco, wordnet, a text file, a .parquet of phrases, an .npz of
         embeddings, or several. `templates` are prompts with {} for the word. `rule` is contrast, or
-        vote (the paper's).
+        vote (the paper's). `beside` is a run of the same images, whose model embeds the words.
         """
         values = {
             "vocabulary": vocabulary_setting(_as_list(vocabulary, "vocabulary")),
             "templates": tuple(_as_list(templates, "templates") or ()) or None,
             "rule": rule,
+            "beside": beside,
         }
         return self._made(self._plan(caption=values), "captions")
 
@@ -241,6 +246,49 @@ class WorkingRun(OpenedRun):
             groups = make_tier(self._plan(), tier, above)
         self._reload()
         return with_parts(self.artifact("embeddings"), groups.table(groups.only_part))
+
+    def outliers(self, n: int | None = None) -> "pa.Table":
+        """The images that are far from every cluster, the farthest first; all of them without n.
+
+        `distance` is 1 minus the cosine between the embedding of an image and the mean of the
+        nearest cluster, without the image itself.
+        """
+        n = to_plain(n)
+        if n is not None and not (isinstance(n, int) and n > 0):
+            raise ConfigError(f"n must be a number of images, at least 1, got {reprlib.repr(n)}")
+        self._make_needed("assignments", "outliers")
+        embeddings, assignments = self.artifact("embeddings"), self.artifact("assignments")
+        ranking = rank_outliers(embeddings, assignments)
+        return outlier_table(ranking, embeddings, assignments, self.show("captions"), n)
+
+    def score(
+        self,
+        name: str | None = None,
+        *,
+        text: str | None = None,
+        unlike: str | None = None,
+        head: str | Path | None = None,
+    ) -> Self:
+        """Gives each image a score, which `scores` reads and `where` filters by.
+
+        `text` scores how similar images are to it, compared with random words or with the text
+        `unlike`; `head` is a .safetensors file of a linear head over embeddings. Both need a
+        `name`. Without arguments images are measured: sharpness, brightness, contrast,
+        colourfulness, megapixels, aspect.
+        """
+        with self._showing_progress():
+            file = None if head is None else expanded(head)
+            make_scores(self._plan(), name=name, text=text, unlike=unlike, head=file)
+        return self._reload()
+
+    def seal(self, name: str, *, replaces: bool = False) -> Self:
+        """Saves the decisions that hold now under a name, which `edits="NAME"` applies.
+
+        ConfigError if other decisions have the name, unless this call `replaces` them.
+        """
+        with self._showing_progress():
+            seal(self._plan(), name, replaces=replaces)
+        return self._reload()
 
     def evaluate(
         self, *, label: str | None = None, labels: str | Path | None = None, k: int | None = None

@@ -9,7 +9,6 @@ from .app import subcommands
 from .destinations import PAGE, require_file
 from .options import LONG, READING, Common, LabelFlag, LabelsFlag, open_plan, say, takes
 from .output import command_line, print_line
-from .search import open_run
 
 app = subcommands()
 
@@ -44,36 +43,19 @@ def report(
       cpp-pipe report --edits final --out final.html
       cpp-pipe report --no-pictures
     """
-    from ..curation.files import whole_file
-    from ..report.page import write_page
-    from ..report.reader import read_contents
-    from ..view.labels import require_labels
+    from ..report.file import write_report
 
     if out is not None:
         require_file(out, PAGE)
     plan = open_plan(common, data={"label": label})
-    must_score = label is not None or labels is not None
-    if must_score:
-        embeddings = plan.make("embeddings", asked_by="report")
-        require_labels(embeddings, plan.settings.data.label, labels)
-    plan.make("assignments", asked_by="report")
-    say("report: collecting counts and samples")
-    contents = read_contents(
-        open_run(plan),
-        plan.settings.data.label,
-        labels,
-        must_score=must_score,
-        progress=plan.runtime.progress if has_images else None,
+    written = write_report(
+        plan,
+        out,
+        labels=labels,
+        must_score=label is not None or labels is not None,
+        has_images=has_images,
         edits=common.edits,
     )
-    # What UTF-8 cannot hold, such as a lone surrogate of a label in JSON, becomes a question mark.
-    page = write_page(contents).encode(errors="replace")
-    if out is None:
-        written: object = plan.store.write(f"reports/{plan.run}.html", page)
-    else:
-        with whole_file(out) as temporary:
-            temporary.write_bytes(page)
-        written = out
     # Only the page's path goes to stdout, so that a script can open it.
-    print_line(str(written))
+    print_line(written)
     say(f"next: {command_line(common, 'serve')}")

@@ -1,6 +1,7 @@
 """Python makes the same versions as the commands, and its objects show themselves in Jupyter."""
 
 import inspect
+import json
 import re
 import sys
 from pathlib import Path
@@ -345,6 +346,47 @@ def test_decisions_are_made_and_undone_from_python(run):
 
 
 # What Jupyter shows.
+
+
+def test_outliers_are_those_that_the_command_lists(run):
+    said = json.loads(succeed(run.store.root, "outliers", "-n", "3", "--json").out)["outliers"]
+    assert run.outliers(3).to_pylist() == said
+    assert run.outliers().num_rows == run.artifact("embeddings").rows
+    for n in (0, 1.5, "many"):
+        with pytest.raises(ConfigError, match="n must be a number of images"):
+            run.outliers(n)
+
+
+def test_a_score_is_the_one_that_the_command_gives(run):
+    run.score("seven", text="the number seven", unlike="the number one")
+    version = run.record.versions["scores/seven"]
+    words = ("--name", "seven", "--text", "the number seven", "--not", "the number one")
+    succeed(run.store.root, "score", *words)
+    assert Run.open(run.store).record.versions["scores/seven"] == version
+    assert np.isfinite(run.scores("seven")).all()
+    assert np.isfinite(run.score().scores("sharpness")).all()
+    with pytest.raises(ConfigError, match="name"):
+        run.score(text="the number seven")
+
+
+def test_decisions_are_sealed_from_python(run):
+    run.edits.tag("first", images=[0])
+    assert run.seal("one-tag").to_arrow(edits="one-tag").column("tags")[0].as_py() == ["first"]
+    run.edits.tag("second", images=[0])
+    with pytest.raises(ConfigError, match="other decisions are sealed as 'one-tag'"):
+        run.seal("one-tag")
+    tags = run.seal("one-tag", replaces=True).to_arrow(edits="one-tag").column("tags")[0].as_py()
+    assert tags == ["first", "second"]
+
+
+def test_the_page_is_the_one_that_the_command_writes(run, tmp_path):
+    written = run.to_html(tmp_path / "python.html", label="cls")
+    assert written == str(tmp_path / "python.html")
+    succeed(run.store.root, "report", "--label", "cls", "--out", tmp_path / "command.html")
+    assert Path(written).read_bytes() == (tmp_path / "command.html").read_bytes()
+    assert run.to_html(images=False) == str(run.store.root / "reports" / "default.html")
+    with pytest.raises(MissingError, match="breed"):
+        run.to_html(label="breed")
 
 
 def test_a_run_shows_its_counts(run, tmp_path):

@@ -48,6 +48,14 @@ class StoreError(CppPipeError, OSError):
     """A store that cannot be read or written, or that holds something invalid."""
 
 
+class FormatError(StoreError):
+    """An artifact in a format that this version of cpp-pipe does not read."""
+
+
+class NewerFormatError(FormatError):
+    """An artifact in a format that only a newer version of cpp-pipe reads."""
+
+
 class MissingError(CppPipeError, FileNotFoundError):
     """Something that a command needs and cannot make."""
 

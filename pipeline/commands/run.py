@@ -15,6 +15,7 @@ from ...store.paths import expanded, resolved
 from ..config import CONFIGS, Data, settings_of
 from ..making.named_inputs import data_table, vocabulary_setting
 from ..making.plan import Plan
+from ..text_models import embeds_texts
 from ..view.labels import has_folders
 from ..view.verdict import read_verdict
 from ..wording import columns_of, counted, wrap
@@ -154,7 +155,7 @@ def _next_steps(plan: Plan, common: Common) -> str:
     by_words = ("search", "--text", "a red car", "--sheet", "hits.png")
     lines = [
         command_line(common, "clusters"),
-        *([command_line(common, *by_words)] if has_texts(plan.settings.embed.model) else []),
+        *([command_line(common, *by_words)] if embeds_texts(plan.settings.embed) else []),
         command_line(common, "search", "--query", "img.jpg"),
         command_line(common, "serve") + "   # a page; pip install 'cpp-pipe[serve]'",
         command_line(common, "report"),

@@ -18,7 +18,7 @@ from .output import Column, command_line, print_json, print_next, print_table, p
 
 _NEXT = {
     "captions": "report",
-    "assignments": "caption",
+    "assignments": "caption",  # or another command, if the model embeds no texts
     "heads": "select-k",
     "embeddings": "train",
 }
@@ -82,7 +82,12 @@ def status(
     for name, rows in runs.items():
         current = {row["slot"] for row in rows if slots_of[name].current(row["slot"]) is not None}
         step = next((step for slot, step in _NEXT.items() if slot in current), "embed")
-        print_next(named[name], [step])
+        words = [step]
+        if step == "caption":
+            from ..text_models import find_caption_command  # loads NumPy
+
+            words = find_caption_command(store, records[name]) or ["report"]
+        print_next(named[name], words)
 
 
 def _known_slots(store: Store, record: RunRecord) -> RunSlots:

@@ -159,6 +159,14 @@ def test_every_step_runs_without_captions(tmp_path):
     assert "captions" not in Store(tmp_path / "store").runs.read("default").versions
 
 
+def test_page_and_report_call_no_embeddings_clip():
+    """A run of DINOv2 had "CLIP embeddings" on the page."""
+    pipeline = Path(__file__).parents[2] / "pipeline"
+    files = [*(pipeline / "serve" / "page").rglob("*.js"), *(pipeline / "report").glob("*.py")]
+    assert len(files) > 40
+    assert [path.name for path in files if "CLIP" in path.read_text(encoding="utf-8")] == []
+
+
 def test_a_tag_of_open_clip_is_not_one_of_timm(tmp_path):
     write_shards(tmp_path / "in")
     line = fail(

@@ -60,11 +60,18 @@ class RunSlots:
         return artifact if artifact is not None and self.state(slot) == "current" else None
 
     def state(self, slot: str) -> State:
-        """The state of the artifact in a slot, which must not be empty."""
+        """The state of the artifact in a slot, which must not be empty.
+
+        StoreError if it, or what it was made from, cannot be read.
+        """
         if slot not in self._states:
             # Set first, or artifacts of a damaged store that need each other would recurse forever.
             self._states[slot] = "out of date"
-            self._states[slot] = self._find_state(slot)
+            try:
+                self._states[slot] = self._find_state(slot)
+            except StoreError:
+                del self._states[slot]
+                raise
         return self._states[slot]
 
     def stale(self) -> list[str]:

@@ -21,6 +21,8 @@ _SPINNING = "OPENBLAS_NUM_THREADS"
 """The user's choice for OpenBLAS; ours where the user made none."""
 _WHILE_WAITING = {"OMP_WAIT_POLICY": "PASSIVE", _SPINNING: "1"}
 """Heeded by GNU's, LLVM's and Intel's OpenMP, and by OpenBLAS, but only while they are loaded."""
+PROCESSES_EACH = 4
+"""Most processes for each processor: some of them wait for a disk or a network."""
 _LEAST_SECONDS = 0.1
 """A shorter time says little: Linux counts the use of a processor in steps of 10 ms."""
 _BUSY = ("user", "nice", "system", "irq", "softirq", "steal")
@@ -60,6 +62,15 @@ def free_processors() -> int:
     """How many of the processors other programs leave free, at least one."""
     idle = len(_usable()) - _LoadMeter.used_by_others()
     return max(1, min(processors(), round(idle)))
+
+
+def most_processes() -> int:
+    """How many processes may share this machine: several for each processor it may use.
+
+    Each of them loads its own libraries and model, so hundreds would only fill the memory.
+    """
+    usable = len(_usable())
+    return PROCESSES_EACH * max(1, int(min(usable, cgroup_quota() or usable)))
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..store import ConfigError, Product, Scratch
 from ..store.digest import digest_json
+from ..store.errors import is_limit
 from ..store.kinds import SPRITES, Kind
 from .contract import Inputs, Part, Runtime, Stage
 from .rows.artifact_rows import pick_evenly
@@ -153,6 +154,8 @@ def _draw_square(entry: Entry | None) -> "Image.Image | None":
         return None
     try:
         image = decode(entry.read_image(), at_least=2 * SIDE, upright=True).rgb
-    except (UndecodableImage, OSError):
+    except (UndecodableImage, OSError) as error:
+        if is_limit(error):
+            raise
         return None
     return ImageOps.fit(image, (SIDE, SIDE), Image.Resampling.BICUBIC)

@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..store import Product, Scratch
+from ..store.errors import is_limit
 from ..store.kinds import SCORES, Kind
 from .contract import Inputs, Part, Runtime, Stage, parts_like
 from .rows.embedded_images import map_images
@@ -73,7 +74,9 @@ def _measure(entry: Entry | None) -> tuple[float, ...] | None:
         return None
     try:
         decoded = decode(entry.read_image(), at_least=2 * _SIDE, upright=True)
-    except (UndecodableImage, OSError):
+    except (UndecodableImage, OSError) as error:
+        if is_limit(error):
+            raise
         return None
     width, height = decoded.width, decoded.height
     if (decoded.rgb.width < decoded.rgb.height) != (width < height):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .backend import Backend, backend_of
 from .check import NO_RANGES
 from .counting import counted
-from .errors import MissingError, RowError, StoreError
+from .errors import FormatError, MissingError, NewerFormatError, RowError, StoreError
 from .files import Stamp, stamp
 from .integrity import is_whole, parsing, require_declared, require_whole
 from .kind_facts import KIND_FACTS, Range
@@ -47,7 +47,7 @@ class Artifact:
 
     @cached_property
     def manifest(self) -> Manifest:
-        """What the artifact is and what it was made from; StoreError for an unknown format."""
+        """What the artifact is and what it was made from; FormatError for another format."""
         path = self.folder / MANIFEST
         if not isinstance(path, Path) or is_in_bucket(path) or not path.is_file():
             return _read_manifest(path)
@@ -264,7 +264,7 @@ def _read_manifest(path: StorePath) -> Manifest:
     kind = KINDS.get(str(fields.get("kind")))
     if kind is None or fields.get("format") != kind.format:
         known = ", ".join(f"{kind.name} {kind.format}" for kind in KINDS.values())
-        raise StoreError(
+        raise _format_error(kind, fields.get("format"))(
             f"{path} is of kind {fields.get('kind')!r} in format {fields.get('format')!r}, "
             f"this version of cpp-pipe reads {known}: use the version that wrote it, "
             "or begin another run with --run, which uses again what can be read"
@@ -276,6 +276,13 @@ def _read_manifest(path: StorePath) -> Manifest:
             "remove it and run the same command again"
         )
     return manifest
+
+
+def _format_error(kind: Kind | None, number: object) -> type[StoreError]:
+    """The error for a manifest whose kind or format this version does not read."""
+    if kind is None or not isinstance(number, int):
+        return StoreError
+    return NewerFormatError if number > kind.format else FormatError
 
 
 @lru_cache(maxsize=16)

@@ -34,6 +34,14 @@ class Backend(Protocol[P]):
         """SHA-256, in hex, of a file's present bytes."""
         ...
 
+    def is_whole(self, path: P, file: FileRecord) -> bool:
+        """Whether a file of a part still is what its record says, before a version takes it over.
+
+        A disk reads the whole file, once in a process. A bucket, which checks its objects itself
+        and copies them without their bytes passing this machine, compares only the size.
+        """
+        ...
+
     def folders(self, path: P) -> list[P]:
         """The folders in a folder, sorted; none if it does not exist."""
         ...

@@ -44,6 +44,11 @@ def is_file(path: "UPath") -> bool:
     return size(path) is not None
 
 
+def is_whole(path: "UPath", file: FileRecord) -> bool:
+    """Whether an object has the size of its record: its bytes would all have to be fetched."""
+    return size(path) == file.bytes
+
+
 def names(path: "UPath") -> list[str]:
     """The names of the objects directly below a path, sorted."""
     return sorted(below.name for below in objects.sizes(path) if below.parent == path)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from . import integrity
 from .digest import digest_file
 from .errors import StoreError
 from .files import (
@@ -95,6 +96,11 @@ def size(path: Path) -> int | None:
     """Size of a file in bytes; None if it does not exist."""
     with reading(path):
         return path.stat().st_size if is_file(path) else None
+
+
+def is_whole(path: Path, file: FileRecord) -> bool:
+    """Whether a file of a part has the size and the digest of its record; reads all of it."""
+    return integrity.is_whole(path, file, is_read_whole=True)
 
 
 def folders(path: Path) -> list[Path]:

@@ -165,10 +165,11 @@ class Draft:
     def _adopt(self, others: StorePath, record: PartRecord) -> bool:
         """Takes a part of another version; False if it exists here by now, or a process makes it.
 
-        False also if the other version has lost one of its files.
+        False also if a file of the other version is lost or damaged: on a disk its digest is
+        compared, so it is read once, because damage would pass into every later version.
         """
         for file in record.files.values():
-            if self._backend.size(others / file.name) != file.bytes:
+            if not self._backend.is_whole(others / file.name, file):
                 log.warning("%s is damaged, so its part is made again", others / file.name)
                 return False
         # Without the claim, whoever is making the part would replace the files after they were

@@ -14,7 +14,7 @@ from pathlib import Path
 from .check import NO_RANGES, check_file
 from .counting import counted
 from .digest import digest_file
-from .errors import ConfigError, CppPipeError, StoreError, first_line
+from .errors import ConfigError, CppPipeError, StoreError, first_line, is_limit
 from .files import Stamp, stamp
 from .kind_facts import Range
 from .manifest import FileRecord
@@ -121,6 +121,8 @@ def _find_damage(path: Path, file: FileRecord, is_read_whole: bool) -> str:
     except (FileNotFoundError, NotADirectoryError):
         return "is missing"
     except OSError as error:
+        if is_limit(error):
+            raise
         return f"cannot be read ({error.strerror})"
     if not path.is_file():
         return "is not a file"
@@ -136,6 +138,8 @@ def _find_damage(path: Path, file: FileRecord, is_read_whole: bool) -> str:
         if digest_file(path) != file.sha256:
             return "has other bytes than were written"
     except OSError as error:
+        if is_limit(error):
+            raise
         return f"cannot be read ({error.strerror})"
     with _lock:
         _checked[str(path)] = (file.sha256, now)

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from . import objects
+from . import locks, objects
 from .errors import StoreError
 
 if TYPE_CHECKING:
@@ -44,12 +44,13 @@ def lock(path: "UPath", *, wait: bool = True) -> Iterator[bool]:
 
     Yields whether it is held: without `wait` False at once if another process holds it.
     """
-    lease = _Lease(path.with_name(f"{path.name}{SUFFIX}"))
+    path = path.with_name(f"{path.name}{SUFFIX}")
+    lease, pauses = _Lease(path), _pauses(path)
     while not lease.take():
         if not wait:
             yield False
             return
-        time.sleep(_PAUSE_SECONDS)
+        next(pauses)
     with lease.renewed():
         yield True
 
@@ -70,8 +71,10 @@ def writing(root: "UPath") -> Iterator[None]:
         )
     with lease.renewed():
         # Both sides announce themselves before they look, so that at least one sees the other.
-        while _is_held(root / f"{_COLLECTOR}{SUFFIX}", path):
-            time.sleep(_PAUSE_SECONDS)
+        collector = root / f"{_COLLECTOR}{SUFFIX}"
+        pauses = _pauses(collector)
+        while _is_held(collector, path):
+            next(pauses)
         yield
 
 
@@ -81,6 +84,25 @@ def collecting(root: "UPath") -> Iterator[bool]:
     own = root / f"{_COLLECTOR}{SUFFIX}"
     with lock(root / _COLLECTOR, wait=False) as is_held:
         yield is_held and not any(_is_held(path, own) for path in objects.sizes(root / _WRITERS))
+
+
+def _pauses(path: "UPath") -> Iterator[None]:
+    """Pauses between attempts to take a lease; says once, after a while, who holds it."""
+    began, is_said = time.monotonic(), False
+    while True:
+        if not is_said and time.monotonic() - began >= locks.SILENT_SECONDS:
+            log.warning("waiting for %s that holds the lock %s", _holder(path), path)
+            is_said = True
+        time.sleep(_PAUSE_SECONDS)
+        yield
+
+
+def _holder(path: "UPath") -> str:
+    """The process that holds a lease, in words."""
+    record = _find(path) or {}
+    if "host" in record and "process" in record:
+        return f"process {record['process']} on {record['host']}, perhaps a suspended one,"
+    return "another command, perhaps a suspended one,"
 
 
 def is_expired(path: "UPath") -> bool:

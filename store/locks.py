@@ -23,7 +23,7 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 """Errors of disks that are mounted without locks: Lustre by default, NFS 3 without lockd."""
 _PAUSE_SECONDS = 0.05
 """Pause between two attempts: waiting inside Windows ends after ten seconds."""
-_SILENT_SECONDS = 10.0
+SILENT_SECONDS = 10.0
 """How long a command waits without a word; most locks are held for a moment."""
 
 
@@ -51,7 +51,7 @@ def lock(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[boo
 def _wait(handle: int, path: Path, *, shared: bool) -> None:
     """Waits until an open file is locked, and says so after a while."""
     line = "waiting for another command, perhaps a suspended one, that holds the lock %s"
-    saying = threading.Timer(_SILENT_SECONDS, log.warning, (line, path))
+    saying = threading.Timer(SILENT_SECONDS, log.warning, (line, path))
     saying.daemon = True
     saying.start()
     try:

@@ -8,12 +8,12 @@ from .artifact import Artifact
 from .backend import backend_of
 from .counting import counted
 from .digest import digest_file
-from .errors import StoreError
+from .errors import FormatError, NewerFormatError, StoreError
 from .files import TEMPORARY_PREFIX
-from .kinds import KINDS
 from .manifest import MANIFEST, PART_SUFFIX, PARTS, PartRecord
+from .parsing import Fields
 from .paths import StorePath, is_in_bucket
-from .slots import kind_of, split_slot
+from .slots import kind_of
 from .store import Store
 
 
@@ -146,7 +146,8 @@ def _is_being_written(store: Store) -> bool:
 
 
 def _find_garbage(store: Store) -> list[Garbage]:
-    kept = _referred_folders(store)
+    kept = _with_sources([*_referred_folders(store), *_newer_folders(store)])
+    readable = [folder for folder in kept if not _is_of_another_format(folder)]
     found: list[tuple[StorePath, str]] = []
     for artifact in store.artifacts():
         if artifact.folder not in kept:
@@ -155,7 +156,7 @@ def _find_garbage(store: Store) -> list[Garbage]:
         if folder not in kept:
             found.append((folder, "an unfinished version that no run refers to"))
     known = {path for path, _ in found}
-    for path, what in backend_of(store.root).leftovers(store.root, kept):
+    for path, what in backend_of(store.root).leftovers(store.root, readable):
         if not known.intersection(path.parents):
             found.append((path, what))
     names: Counter[tuple[int, int]] = Counter()
@@ -180,20 +181,59 @@ def collect(store: Store) -> list[Garbage]:
         return garbage
 
 
-def _referred_folders(store: Store) -> set[StorePath]:
-    waiting: list[StorePath] = []
+def _referred_folders(store: Store) -> Iterator[StorePath]:
+    """The folders of the versions that runs have or are making."""
     for name in store.runs.names():
         record = store.runs.read(name)
         for versions in (record.versions, record.making):
             for slot, version in versions.items():
-                waiting.append(store.root / split_slot(slot)[0] / version)
+                yield store.folder(kind_of(slot), version)
+
+
+def _newer_folders(store: Store) -> Iterator[StorePath]:
+    """The folders of versions that a newer version of cpp-pipe made: it may still need them."""
+    for artifact in store.artifacts():
+        try:
+            _ = artifact.manifest
+        except NewerFormatError:
+            yield artifact.folder
+        except StoreError:  # damaged, or of an older version: kept only if a run refers to it
+            continue
+
+
+def _with_sources(waiting: list[StorePath]) -> set[StorePath]:
+    """Folders of versions, and of all that these were made from."""
     kept: set[StorePath] = set()
     while waiting:
         folder = waiting.pop()
-        if folder in kept:
-            continue
-        kept.add(folder)
-        if backend_of(folder).is_file(folder / MANIFEST):
-            for used in Artifact(folder).manifest.inputs.values():
-                waiting.append(store.folder(KINDS[used.kind], used.version))
+        if folder not in kept:
+            kept.add(folder)
+            waiting += _sources(folder)
     return kept
+
+
+def _sources(folder: StorePath) -> list[StorePath]:
+    """The folders of what a version was made from; none if it is unfinished.
+
+    Manifests of every format say this in the same way.
+    """
+    backend, path, root = backend_of(folder), folder / MANIFEST, folder.parent.parent
+    if not backend.is_file(path):
+        return []
+    try:
+        inputs = Artifact(folder).manifest.inputs.values()
+        return [root / used.kind / used.version for used in inputs]
+    except FormatError:
+        fields = Fields(backend.read_json(path), path).objects("inputs").values()
+        return [root / used.plain_name("kind") / used.version("version") for used in fields]
+
+
+def _is_of_another_format(folder: StorePath) -> bool:
+    """Whether a version is published in a format that this version of cpp-pipe does not read."""
+    if not backend_of(folder).is_file(folder / MANIFEST):
+        return False
+    try:
+        _ = Artifact(folder).manifest
+    except FormatError:
+        return True
+    return False

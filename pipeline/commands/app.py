@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from ...store.errors import ConfigError, CppPipeError, one_line
+from ...store.errors import NO_THREADS, ConfigError, CppPipeError, find_limit, one_line
 from ...store.paths import expanded
 from .. import signals
 from ..making.engines import torchrun
@@ -105,12 +105,6 @@ _NO_MEMORY = re.compile(
 )
 
 
-_NO_THREADS = (
-    "the system lets this user start no more threads: raise the limit (ulimit -u, or that of the "
-    "container), or end other programs; finished parts are kept"
-)
-
-
 class _Commands(TyperGroup):
     """Loads the module of a command when it is called: --help and status load no other.
 
@@ -176,7 +170,7 @@ class _Commands(TyperGroup):
             with _usage_in_one_line():
                 return super().invoke(ctx)
         except CppPipeError as error:
-            _end_with(str(error), error)
+            _end_with(find_limit(error) or str(error), error)
         except OSError as error:
             if error.errno in (
                 None,
@@ -188,7 +182,7 @@ class _Commands(TyperGroup):
             _end_with(f"{error.object!r} is not UTF-8: rename the file or folder", error)
         except (MemoryError, RuntimeError) as error:
             if "can't start new thread" in str(error):
-                _end_with(_NO_THREADS, error)
+                _end_with(NO_THREADS, error)
             if not is_of_memory(error):
                 raise
             _end_with(f"not enough memory ({error}): use fewer rows, or smaller numbers", error)
@@ -207,6 +201,9 @@ def is_of_memory(error: Exception) -> bool:
 
 def _describe_os_error(error: OSError) -> str:
     """An error of the operating system; where it names no file, the disks to check."""
+    limit = find_limit(error)
+    if limit is not None:
+        return limit
     if error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, FileNotFoundError) and not _has_working_directory():

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ...store import Artifact, ConfigError
+from ..text_models import find_caption_command
 from ..wording import agreeing, counted
 from .app import subcommands
 from .flag_values import parse_numbers
@@ -54,7 +55,8 @@ def assign(
     with end_if_left_to_others():
         assignments = plan.make("assignments")
     _print_sizes(assignments)
-    print_next(common, ["caption"], ["clusters"], result=assignments.folder)
+    caption = find_caption_command(plan.store, plan.store.runs.read(plan.run))
+    print_next(common, *filter(None, [caption]), ["clusters"], result=assignments.folder)
 
 
 def _count(flag: str, text: str) -> int | tuple[int, ...] | str:

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from ...store import ConfigError
+from ..text_models import find_caption_command
 from ..view.applied_edits import open_edited
 from ..view.cluster_list import ClusterRow, list_clusters
 from ..view.conditions import match_where
@@ -67,10 +68,11 @@ def clusters(
         others = assignments.rows - images
         left = f"; {others:,} {'excluded' if allowed is None else 'left out'}" if others else ""
         print_text(f"{counted(images, 'image')} in {counted(len(rows), 'cluster')}{left}")
+    caption = find_caption_command(run.store, run.record) if captions is None else None
     if not rows:  # decisions exclude every image that --where leaves
         print_next(common, ["edit", "log"])
-    elif captions is None:
-        print_next(common, ["caption"])
+    elif caption is not None:
+        print_next(common, caption)
     else:
         first = ["--cluster", str(rows[0].cluster), *narrowing(common)]
         print_next(common, ["curate", *first, "--out", new_folder("shards")])

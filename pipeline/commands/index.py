@@ -4,13 +4,13 @@ from typing import Annotated
 
 import typer
 
-from ...stages.encoding.models.loaded_model import has_texts
 from ...stages.indexing.factory import Factory
 from ...stages.indexing.recall_curve import curve_of, recall_at, width_for
 from ...stages.indexing.vectors import SPACES
 from ...store import Artifact, ConfigError
 from ..config import IndexSettings
 from ..making.index_stages import has_lists
+from ..text_models import embeds_texts
 from ..wording import counted
 from .app import subcommands
 from .options import MAKING, WORKERS, Common, end_if_left_to_others, open_plan, takes
@@ -65,7 +65,7 @@ def index(
             artifact = plan.make(f"index/{name}")
             print_text(index_line(name, artifact, plan.settings.index))
             print_line(f"result: {artifact.folder}")
-    takes_words = "embeddings" in spaces and has_texts(plan.settings.embed.model)
+    takes_words = "embeddings" in spaces and embeds_texts(plan.settings.embed)
     query = ["--text", "a red car"] if takes_words else ["--query", "img.jpg"]
     print_next(common, ["search", *query])
 

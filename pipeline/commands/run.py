@@ -15,6 +15,7 @@ from ...store.paths import expanded, resolved
 from ..config import CONFIGS, Data, settings_of
 from ..making.named_inputs import data_table, vocabulary_setting
 from ..making.plan import Plan
+from ..text_models import embeds_texts
 from ..view.labels import explain_no_labels, has_folders, read_labels
 from ..view.verdict import read_verdict
 from ..wording import columns_of, counted, wrap
@@ -88,8 +89,8 @@ def run_(
         embed=embed_table(common),
         caption={"vocabulary": vocabulary_setting(vocabulary)},
     )
-    if run is None and config is None:
-        _require_same_place(plan)
+    if run is None:
+        _require_same_place(plan, is_named_by_folder=config is None)
     if not (images or shards or table):
         require_fetched(config, plan.settings.data.shards)
     make_all(plan, common, refit=refit)
@@ -122,17 +123,21 @@ def run_name(
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "images"
 
 
-def _require_same_place(plan: Plan) -> None:
+def _require_same_place(plan: Plan, *, is_named_by_folder: bool) -> None:
     """ConfigError if the run has images of another place, after which it has the same name.
 
-    Images that are gone from their place were moved, and stay in their run.
+    A run that a config names has them if none of its places was named before: another config of
+    this name began it. Images that are gone from their place were moved, and stay in their run.
     """
     embeddings, record = plan.find("embeddings"), plan.store.runs.read(plan.run)
     parts = [] if embeddings is None else embeddings.parts
     sources = [record.sources[part.name] for part in parts if part.name in record.sources]
-    (place, *_), places = _places(plan.settings.data), _places(settings_of(plan.store, record).data)
-    if not sources or place in places:
+    named, places = _places(plan.settings.data), _places(settings_of(plan.store, record).data)
+    if is_named_by_folder:
+        named = named[:1]
+    if not sources or not named or not set(named).isdisjoint(places):
         return
+    place = named[0]
     if any(is_remote(source) or Path(source).exists() for source in sources):
         raise ConfigError(
             f"the run {plan.run!r} has the images of {sources[0]}, not of {place}: name another "
@@ -145,7 +150,8 @@ def _places(data: Data) -> list[Path]:
     """The folders of named inputs; first the one after which a run is named."""
     files = [Path(pattern.lstrip("@")) for pattern in (*data.shards, *data.tables)]
     folders = [resolved(Path(name)) for name in data.images]
-    return [*folders, *(file.parent if file.suffix else file for file in files)]
+    named = [*folders, *(file.parent if file.suffix else file for file in files)]
+    return named or ([Path(data.builtin)] if data.builtin else [])
 
 
 def _next_steps(plan: Plan, common: Common) -> str:
@@ -153,7 +159,7 @@ def _next_steps(plan: Plan, common: Common) -> str:
     by_words = ("search", "--text", "a red car", "--sheet", "hits.png")
     lines = [
         command_line(common, "clusters"),
-        *([command_line(common, *by_words)] if has_texts(plan.settings.embed.model) else []),
+        *([command_line(common, *by_words)] if embeds_texts(plan.settings.embed) else []),
         command_line(common, "search", "--query", "img.jpg"),
         command_line(common, "serve") + "   # a page; pip install 'cpp-pipe[serve]'",
         command_line(common, "report"),

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ...store import MissingError, Store
-from ...store.slots import sorted_slots, split_slot
+from ...store import Artifact, MissingError, RunRecord, Store
+from ...store.errors import FormatError, NewerFormatError
+from ...store.slots import kind_of, sorted_slots, split_slot
 from ..missing_runs import explain_no_run
 from ..run_slots import RunSlots
 from ..slot_commands import command_to_renew, name_slot
@@ -17,11 +18,14 @@ from .output import Column, command_line, print_json, print_next, print_table, p
 
 _NEXT = {
     "captions": "report",
-    "assignments": "caption",
+    "assignments": "caption",  # or another command, if the model embeds no texts
     "heads": "select-k",
     "embeddings": "train",
 }
 """The next command, by the first of these artifacts that is current in a run."""
+
+_FOREIGN = "made by "
+_ADVICE = "use that version of cpp-pipe, or begin another run with --run"
 
 app = subcommands()
 
@@ -36,7 +40,8 @@ def status(
 ) -> None:
     """List the artifacts of each run, and what is unfinished.
 
-    For an artifact that is out of date, it prints the command that makes it again.
+    For an artifact that is out of date, it prints the command that makes it again. An artifact that
+    another version of cpp-pipe made in another format is listed as that.
 
     \b
       cpp-pipe status
@@ -52,8 +57,12 @@ def status(
         return
     is_named = run is not None or len(names) > 1
     named = {name: replace(common, run=name if is_named else None) for name in names}
-    slots_of = {name: RunSlots(store, store.runs.read(name)) for name in names}
-    runs = {name: _run_status(slots, named[name]) for name, slots in slots_of.items()}
+    records = {name: store.runs.read(name) for name in names}
+    slots_of = {name: _known_slots(store, record) for name, record in records.items()}
+    runs = {
+        name: _run_status(store, record, slots_of[name], named[name])
+        for name, record in records.items()
+    }
     if common.as_json:
         print_json(runs)
         return
@@ -65,12 +74,37 @@ def status(
             from ..view.verdict import read_verdict  # loads pyarrow
 
             print_text(f"select-k: {read_verdict(curve).sentence}")
+        for row in rows:
+            if row["state"].startswith(_FOREIGN):
+                print_text(f"{name_slot(row['slot'])} {row['state']}")
         for slot in slots_of[name].last_stale():
             print_text(f"{name_slot(slot)} {_advise(slots_of[name], slot, named[name])}")
     for name, rows in runs.items():
         current = {row["slot"] for row in rows if slots_of[name].current(row["slot"]) is not None}
         step = next((step for slot, step in _NEXT.items() if slot in current), "embed")
-        print_next(named[name], [step])
+        words = [step]
+        if step == "caption":
+            from ..text_models import find_caption_command  # loads NumPy
+
+            words = find_caption_command(store, records[name]) or ["report"]
+        print_next(named[name], words)
+
+
+def _known_slots(store: Store, record: RunRecord) -> RunSlots:
+    """The slots of a run, without those whose state cannot be told.
+
+    An artifact in another format does not say whether it is current, nor whether what was made
+    from it is.
+    """
+    slots, untold = RunSlots(store, record), set()
+    for slot in record.versions:
+        try:
+            if slots.find(slot) is not None:
+                slots.state(slot)
+        except FormatError:
+            untold.add(slot)
+    versions = {slot: name for slot, name in record.versions.items() if slot not in untold}
+    return RunSlots(store, replace(record, versions=versions)) if untold else slots
 
 
 def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -107,18 +141,17 @@ def _advise(slots: RunSlots, slot: str, common: Common) -> str:
     return f"out of date: run `{command_line(common, *command_to_renew(slot, artifact))}`"
 
 
-def _run_status(slots: RunSlots, common: Common) -> list[dict[str, Any]]:
-    record = slots.record
+def _run_status(
+    store: Store, record: RunRecord, slots: RunSlots, common: Common
+) -> list[dict[str, Any]]:
     rows = []
     for slot, version in record.versions.items():
-        artifact = slots.find(slot)
-        state = "missing"
-        if artifact is not None:
-            # Clusters kept for decisions stay, whatever has been made since.
-            is_kept = split_slot(slot) == ("assignments", version)
-            is_current = is_kept or slots.state(slot) == "current"
-            made = artifact.manifest.date or "made at an unknown time"
-            state = made if is_current else _advise(slots, slot, common)
+        artifact = slots.find(slot) or store.find(kind_of(slot), version)
+        try:
+            state = "missing" if artifact is None else _describe(slots, slot, artifact, common)
+        except FormatError as error:
+            maker = "a newer" if isinstance(error, NewerFormatError) else "an older"
+            artifact, state = None, f"{_FOREIGN}{maker} version: {_ADVICE}"
         rows.append(
             {
                 "slot": slot,
@@ -142,3 +175,13 @@ def _run_status(slots: RunSlots, common: Common) -> list[dict[str, Any]]:
         )
     order = sorted_slots({*record.versions, *record.making})
     return sorted(rows, key=lambda row: order.index(row["slot"]))
+
+
+def _describe(slots: RunSlots, slot: str, artifact: Artifact, common: Common) -> str:
+    """When an artifact was made, or what to do if it is out of date."""
+    made = artifact.manifest.date or "made at an unknown time"
+    # Clusters kept for decisions stay, whatever has been made since.
+    is_kept = split_slot(slot) == ("assignments", artifact.version)
+    is_told = slot in slots.record.versions
+    is_current = is_kept or not is_told or slots.state(slot) == "current"
+    return made if is_current else _advise(slots, slot, common)

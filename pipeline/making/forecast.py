@@ -17,6 +17,7 @@ from ...store.temporary import temporary_folder
 from .. import device as devices
 from .. import threads
 from ..wording import agreeing, counted, fraction, roughly, size_of
+from .engines.local import count_workers
 from .memory import keep_freed_memory, release_freed_memory
 from .plan import Plan
 from .slow_model import LONG_SECONDS
@@ -181,7 +182,7 @@ def _measure(stage: Embed, runtime: Runtime, sources: Mapping[str, SampleSource]
     device = devices.fitting_device(stage, devices.find_device(runtime.device))
     runtime = replace(runtime, device=device)
     gpus = devices.count_gpus(device)
-    workers = min(runtime.workers or gpus or 1, len(sources))
+    workers = count_workers(runtime, gpus, len(sources))
     keep_freed_memory()
     try:
         with threads.limited_to(threads.processors()):

@@ -129,10 +129,11 @@ def _make_in_process(job: Job, store: Store, say: Callable[[str], None]) -> Arti
     """The artifact, made by this process and the workers of its engine."""
     stage, runtime = job.stage, job.runtime
     parts = stage.parts(job.inputs, runtime)
-    draft = store.draft(stage.recipe(parts))
-    finished = draft.finished()
+    recipe = stage.recipe(parts)
     why = f", needed by {job.asked_by}" if job.asked_by else ""
-    say(f"{stage.name}: making {job.slot} {draft.recipe.version}{why}")
+    say(f"{stage.name}: making {job.slot} {recipe.version}{why}")
+    draft = store.draft(recipe)  # reads the parts that other versions have
+    finished = draft.finished()
     if finished:
         total = f"{counted(len(parts), 'part')} {agreeing(len(parts), 'is', 'are')}"
         say(f"{stage.name}: {len(finished)} of {total} there already")

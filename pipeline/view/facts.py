@@ -8,6 +8,7 @@ from typing import Any
 from ...store import Artifact, MissingError, StoreError
 from ...store.slots import sorted_slots
 from ..slot_commands import command_to_renew
+from ..text_models import find_caption_command
 from .opened_run import OpenedRun
 from .skipped import count_skipped
 
@@ -130,8 +131,12 @@ def find_absences(run: OpenedRun) -> dict[str, Absence]:
         artifact = find_readable(run, slots[-1])
         is_old = all(slot in run.record.versions for slot in slots)
         reason = f"{'Out of date' if is_old else 'Not made yet'}: {what}"
-        words = (
-            command_to_renew(slots[-1], artifact) if is_old and artifact is not None else [command]
-        )
+        if is_old and artifact is not None:
+            words = command_to_renew(slots[-1], artifact)
+        elif name == "captions":
+            # Where no run of the store has the words, the reader may know one.
+            words = find_caption_command(run.store, run.record) or ["caption", "--beside", "RUN"]
+        else:
+            words = [command]
         absences[name] = Absence(what=what, reason=reason, command=run.public_command(*words))
     return absences

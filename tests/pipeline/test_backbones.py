@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from cpp_pipe import Run
+from cpp_pipe.pipeline.view.facts import find_absences
+from cpp_pipe.pipeline.view.opened_run import OpenedRun
 from cpp_pipe.pipeline.view.query import embed_image
 from cpp_pipe.store import Store
 
 from ..stages.shards import write_shards
 from ..stages.small_models import write_timm_weights
-from .cli import DIGITS, SMALL, body, fail, open_whole, succeed
+from .cli import DIGITS, SMALL, Outcome, body, fail, open_whole, succeed
 
 SHORT = (*SMALL, "--set", "spectrum.landmarks=60", "--set", "spectrum.k_max=8")
 
@@ -72,6 +74,38 @@ def test_after_index_a_search_is_suggested_that_the_model_can_answer(made):
     assert "next: cpp-pipe search --query img.jpg" in out and "--text" not in out
 
 
+def next_lines(done: Outcome) -> list[str]:
+    """The commands that a command suggests, without the flag that names the store."""
+    lines = [line for line in done.out.splitlines() if " cpp-pipe " in line]
+    return [line.split("cpp-pipe ")[1].split(" --store")[0] for line in lines]
+
+
+def test_captions_are_suggested_only_where_a_run_has_the_words(made, tmp_path):
+    """`caption` was suggested, and was then refused."""
+    store, shards = shutil.copytree(made[0], tmp_path / "store"), made[1]
+    assign = ("assign", "--k", "4")
+    assert next_lines(succeed(store, *assign)) == ["clusters"]
+    assert not any("caption" in line for line in next_lines(succeed(store, "clusters")))
+    assert next_lines(succeed(store, "status")) == ["report"]
+    assert find_absences(OpenedRun.open(store))["captions"].command.startswith(
+        "cpp-pipe caption --beside RUN"
+    )
+    succeed(store, "embed", "--shards", shards, *DIGITS, "--run", "clip")
+    for words in (assign, ("clusters",), ("status",)):
+        first, *_ = next_lines(succeed(store, *words, "--run", "default"))
+        assert first == "caption --beside clip"
+
+
+@pytest.mark.parametrize(("model", "is_known"), [("ViT-B-32", True), ("dinov2_vitb14", False)])
+def test_imported_embeddings_of_an_unknown_model_get_no_captions(tmp_path, model, is_known):
+    vectors = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
+    np.save(tmp_path / "x.npy", vectors)
+    store = tmp_path / "store"
+    succeed(store, "import", tmp_path / "x.npy", "--model", model)
+    lines = next_lines(succeed(store, "assign", "--k", "3", *SHORT))
+    assert lines == (["caption", "clusters"] if is_known else ["clusters"])
+
+
 def test_captions_come_from_a_run_that_embeds_texts_too(made):
     store, shards = made
     succeed(store, "embed", "--shards", shards, *DIGITS, "--run", "clip")
@@ -123,6 +157,14 @@ def test_every_step_runs_without_captions(tmp_path):
     assert "no captions: timm/resnet10t embeds images and no texts" in done.out
     assert "--text" not in done.out
     assert "captions" not in Store(tmp_path / "store").runs.read("default").versions
+
+
+def test_page_and_report_call_no_embeddings_clip():
+    """A run of DINOv2 had "CLIP embeddings" on the page."""
+    pipeline = Path(__file__).parents[2] / "pipeline"
+    files = [*(pipeline / "serve" / "page").rglob("*.js"), *(pipeline / "report").glob("*.py")]
+    assert len(files) > 40
+    assert [path.name for path in files if "CLIP" in path.read_text(encoding="utf-8")] == []
 
 
 def test_a_tag_of_open_clip_is_not_one_of_timm(tmp_path):

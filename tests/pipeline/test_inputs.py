@@ -314,6 +314,25 @@ def test_a_second_folder_of_the_same_name_does_not_take_the_run_of_the_first(sto
     assert f"{second} is gone: run photos continues with {third}" in done.err
 
 
+def test_a_second_config_of_the_same_name_does_not_take_the_run_of_the_first(store, tmp_path):
+    """Its images replaced those of the first without a word."""
+    few = (*DIGITS, "--vocabulary", "digits-words.txt", *SMALL, "--set", "assign.k=2")
+    configs = []
+    for number, name in enumerate("ab"):
+        write_folder(tmp_path / name / "images", 12, first=12 * number)
+        configs.append(tmp_path / name / "pets.toml")
+        configs[-1].write_text(f"[data]\nimages = ['{tmp_path / name / 'images'}']\n")
+    succeed(store, "run", configs[0], *few)
+    version = Run.open(store, "pets").record.versions["embeddings"]
+    line = fail(store, "run", configs[1], *few)
+    first, second = (config.parent / "images" for config in configs)
+    assert f"the run 'pets' has the images of {first}, not of {second}" in line
+    assert Run.open(store, "pets").record.versions["embeddings"] == version
+    configs[0].write_text(f"[data]\nimages = ['{second}', '{first}']\n")  # one more folder
+    succeed(store, "run", configs[0], *few)
+    succeed(store, "run", configs[0], *few)
+
+
 # Tables.
 
 

@@ -19,10 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.chaos import finish, start
+from cpp_pipe.pipeline import threads
 from cpp_pipe.pipeline.device import Share, divide_machine
 from cpp_pipe.pipeline.making.engines.local import make_in_parallel, make_parts
 from cpp_pipe.pipeline.making.engines.part_maker import order_for_worker
-from cpp_pipe.stages.contract import Part, Runtime, Stage
+from cpp_pipe.stages.contract import Part, Runtime, Silent, Stage
 from cpp_pipe.stages.sources.digits import write_digit_shards
 from cpp_pipe.store import Draft, Product, Scratch, Store
 from cpp_pipe.store.kinds import FEATURES, Kind
@@ -180,11 +181,16 @@ class RecordsProcess(Stage):
         return replace(write_features(scratch), facts=facts)
 
 
+def parts_of(store: Path, count: int) -> tuple[Draft, list[Part]]:
+    """A draft, and its parts."""
+    made_so = recipe(parts=tuple(f"part-{number}" for number in range(count)))
+    parts = [Part(name=name, sources=source) for name, source in made_so.parts.items()]
+    return Store(store).draft(made_so), parts
+
+
 def test_each_process_takes_one_share_and_keeps_it(tmp_path: Path):
     shares = tuple(Share(device=f"cpu:{number}", threads=number + 1) for number in range(2))
-    made_so = recipe(parts=tuple(f"part-{number}" for number in range(6)))
-    parts = [Part(name=name, sources=source) for name, source in made_so.parts.items()]
-    draft = Store(tmp_path).draft(made_so)
+    draft, parts = parts_of(tmp_path, 6)
     assert make_in_parallel(RecordsProcess(processes=2), draft, parts, {}, Runtime(), shares) == []
     facts = [record.facts for record in draft.finished().values()]
     assert len(facts) == 6
@@ -192,6 +198,38 @@ def test_each_process_takes_one_share_and_keeps_it(tmp_path: Path):
     assert all(by_process[part["process"]] == (part["device"], part["threads"]) for part in facts)
     assert sorted(by_process.values()) == [("cpu:0", "1"), ("cpu:1", "2")]
     assert os.getpid() not in by_process
+
+
+def test_a_thousand_shares_block_nothing(tmp_path: Path):
+    """More than about 740 filled the pipe from which workers take them, before any started."""
+    draft, parts = parts_of(tmp_path, 2)
+    shares = (Share(device="cpu", threads=1),) * 1000
+    assert make_in_parallel(RecordsProcess(processes=2), draft, parts, {}, Runtime(), shares) == []
+
+
+class Lines(Silent):
+    """Keeps what is reported."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def report(self, line: str) -> None:
+        """Keeps a line."""
+        self.lines.append(line)
+
+
+def test_more_processes_than_a_machine_can_hold_are_not_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(threads, "most_processes", lambda: 2)
+    draft, parts = parts_of(tmp_path, 4)
+    runtime = Runtime(workers=900, progress=Lines())
+    assert make_parts(RecordsProcess(processes=2), draft, parts, {}, runtime) == []
+    assert len({record.facts["process"] for record in draft.finished().values()}) == 2
+    assert isinstance(runtime.progress, Lines)
+    assert runtime.progress.lines == [
+        "2 processes instead of 4: at most 4 are started for each processor"
+    ]
 
 
 # Several at once.

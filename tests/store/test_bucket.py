@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ from cpp_pipe.store import (
     cache,
     integrity,
     leases,
+    locks,
 )
 from cpp_pipe.store import bucket as bucket_backend
 from cpp_pipe.store.kinds import FEATURES
@@ -241,6 +243,28 @@ def test_a_writer_that_begins_while_gc_runs_waits_for_it(bucket):
             order.append("collected")
         waiting.result()
     assert order == ["collected", "written"]
+
+
+def test_a_command_that_waits_for_a_lease_says_once_who_holds_it(bucket, monkeypatch, caplog):
+    """It waited without a word."""
+    monkeypatch.setattr(locks, "SILENT_SECONDS", 0.1)
+    monkeypatch.setattr(leases, "_PAUSE_SECONDS", 0.1)
+    draft = Store(bucket).draft(recipe())
+
+    def claim() -> bool:
+        with draft.claim("a-00", wait=True) as is_held:
+            return is_held
+
+    with ThreadPoolExecutor(1) as pool:
+        with draft.claim("a-00", wait=False):
+            waiting = pool.submit(claim)
+            wait_until(lambda: caplog.messages)
+            time.sleep(0.5)
+        assert waiting.result()
+    (line,) = caplog.messages
+    holder = f"process {os.getpid()} on {socket.gethostname()}"
+    assert line.startswith(f"waiting for {holder}, perhaps a suspended one, that holds the lock ")
+    assert str(lease_of(draft)) in line
 
 
 # Copies of a whole store.

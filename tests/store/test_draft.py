@@ -223,6 +223,22 @@ def test_a_part_that_another_is_making_is_not_adopted(root):
     assert list(verify(late.publish({}, {}))) == []
 
 
+def test_a_part_with_a_damaged_file_is_made_again(tmp_path, caplog):
+    """A damaged file of the same size was linked into every later version."""
+    store = Store(tmp_path)
+    first = publish(store, recipe(parts=PARTS[:1]))
+    path = tmp_path / "features" / first.version / "parts" / "a-00.z.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    draft = store.draft(recipe(parts=PARTS[:2]))
+    assert draft.finished() == {}
+    assert f"{path} is damaged, so its part is made again" in caplog.text
+    for name in PARTS[:2]:
+        draft.make_part(name, write_features)
+    assert list(verify(draft.publish({}, {}))) == []
+
+
 def test_a_part_that_was_just_made_is_not_adopted(root):
     """Somebody made it between the search for parts of other versions and their adoption."""
     store = Store(root)

@@ -80,7 +80,7 @@ def test_a_command_that_waits_for_long_says_for_what(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     """Where the other one was suspended, it waited forever without a word."""
-    monkeypatch.setattr(locks, "_SILENT_SECONDS", 0.1)
+    monkeypatch.setattr(locks, "SILENT_SECONDS", 0.1)
     path = tmp_path / "lock"
     with held_by_another(path, "alone") as owner:
         threading.Timer(1, owner.kill).start()

@@ -245,6 +245,19 @@ def test_gc_keeps_the_inputs_of_what_a_run_refers_to(root):
     assert find_garbage(store) == []
 
 
+def test_gc_keeps_what_a_newer_version_made_and_goes_on(root):
+    """It ended with an error that the manifest is of another format."""
+    store = Store(root)
+    lost = publish(store, recipe(config={"gamma": 2.0}))
+    source, made = publish_with_input(store)
+    rewrite(made.folder / "manifest.json", lambda value: value.update(format=7, parts={}))
+    for versions in ({}, {"assignments": made.folder.name}):  # whether a run refers to it or not
+        store.runs.update("mine", versions=versions)
+        assert {item.path for item in find_garbage(store)} == {lost.folder}
+    collect(store)
+    assert made.folder.exists() and source.folder.exists() and not lost.folder.exists()
+
+
 def test_gc_refuses_while_another_command_writes(root):
     store = Store(root)
     with store.writing(), pytest.raises(StoreError, match="another command is writing"):

@@ -19,7 +19,7 @@ from ..worker_progress import forwarded_progress
 from .part_maker import PartMaker, make_until_complete, order_for_worker, split_into_chunks
 
 if TYPE_CHECKING:
-    from multiprocessing.queues import SimpleQueue
+    from multiprocessing.sharedctypes import Synchronized
 
 
 def find_device(runtime: Runtime) -> str:
@@ -40,7 +40,7 @@ def make_parts(
         return []
     keep_freed_memory()
     gpus = device.count_gpus(runtime.device)
-    workers = min(runtime.workers or gpus or 1, len(todo))
+    workers = count_workers(runtime, gpus, len(todo))
     count = threads.free_processors() if stage.is_thread_invariant else threads.processors()
     if workers > 1:
         shares = device.divide_machine(workers, runtime.device, gpus=gpus, cores=count)
@@ -53,6 +53,21 @@ def make_parts(
         release_freed_memory()
 
 
+def count_workers(runtime: Runtime, gpus: int, parts: int) -> int:
+    """How many processes make the missing parts of this number; reports if it is fewer than asked.
+
+    By default one for each GPU, or one without a GPU.
+    """
+    wanted = min(runtime.workers or gpus or 1, parts)
+    most = max(gpus, threads.most_processes())
+    if wanted > most:
+        runtime.progress.report(
+            f"{counted(most, 'process')} instead of {wanted:,}: at most {threads.PROCESSES_EACH} "
+            "are started for each processor"
+        )
+    return min(wanted, most)
+
+
 def drawer(runtime: Runtime) -> DrawRows | None:
     """None: the process that fits reads its sample itself."""
     return None
@@ -62,12 +77,16 @@ _worker: dict[str, PartMaker] = {}
 """The maker of a worker process, kept from one part to the next."""
 
 
-def _start_worker(maker: PartMaker, shares: "SimpleQueue[device.Share]") -> None:
+def _start_worker(
+    maker: PartMaker, shares: Sequence[device.Share], taken: "Synchronized[int]"
+) -> None:
     # Ctrl-C reaches all processes of a terminal; the one that the user started stops its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_freed_memory()
-    share = shares.get()
+    with taken.get_lock():
+        share = shares[taken.value]
+        taken.value += 1
     threads.set_threads(share.threads)
     device.set_default_device(share.device)
     _worker["maker"] = maker.on(share.device)
@@ -112,12 +131,11 @@ def _run_workers(
     other_processes = active_children()
     context = get_context("spawn")
     # Each worker takes one share when it starts. There is one for each, because the pool never
-    # replaces a worker that died: it ends.
-    queue = context.SimpleQueue()
-    for share in shares:
-        queue.put(share)
+    # replaces a worker that died: it ends. A queue would block once it holds some hundred shares,
+    # which nobody takes before the workers start.
+    taken = context.Value("i", 0)
     pool = ProcessPoolExecutor(
-        len(shares), mp_context=context, initializer=_start_worker, initargs=(maker, queue)
+        len(shares), mp_context=context, initializer=_start_worker, initargs=(maker, shares, taken)
     )
     done = 0
 

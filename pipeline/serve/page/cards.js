@@ -25,10 +25,13 @@ export function mini(cluster, grouping, relation) {
  * Captions with their share of votes.
  *
  * @param {{caption: string, score: number, is_given?: boolean}[]} names
- * @param {{flags: string}} run
+ * @param {{flags: string, absent: {what: string, command: string}[]}} run
  */
 export function captions(names, run) {
-  if (!names.length) return h("p", { class: "quiet" }, "No captions yet: run ", h("code", null, commandLine(run, "caption")), ".");
+  if (!names.length) {
+    const absent = run.absent.find((absence) => absence.what === "captions");
+    return h("p", { class: "quiet" }, "No captions yet: run ", h("code", null, absent?.command ?? commandLine(run, "caption")), ".");
+  }
   const highest = Math.max(...names.map((name) => (name.is_given ? 0 : name.score)), 1e-9);
   return h("ol", { class: "bars" }, names.map((name) => (name.is_given ? h("li", null, h("span", { class: "word" }, name.caption), h("span", { class: "quiet" }, "as named")) : shareBar(name.caption, name.score / highest, name.score))));
 }

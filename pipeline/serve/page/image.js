@@ -42,7 +42,7 @@ export async function show(parameters, { facts: run, go }) {
     h("div", { class: "image" },
       h("div", { class: "stage" }, large(facts)),
       fields(facts),
-      h("section", { class: "spaces", "aria-label": "Neighbours" }, neighbours("embeddings", "CLIP", row, own, run), neighbours("features", "Refined", row, own, run))));
+      h("section", { class: "spaces", "aria-label": "Neighbours" }, neighbours("embeddings", "Embeddings", row, own, run), neighbours("features", "Refined", row, own, run))));
   return {
     title: facts.key,
     root,

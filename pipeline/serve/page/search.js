@@ -15,7 +15,7 @@ const PATIENCE = 600; // ms until the page says what the search waits for
 const FILTERS = ["not_text", "cluster", "min_confidence"]; // parameters of the address beside the query
 
 /** @type {["features" | "embeddings", string][]} */
-const SPACES = [["features", "Refined"], ["embeddings", "CLIP"]];
+const SPACES = [["features", "Refined"], ["embeddings", "Embeddings"]];
 
 /** @typedef {import("./upload.js").Upload} Upload */
 
@@ -162,7 +162,7 @@ function queryImage({ text, row, rows, vector }, upload) {
 
 function hitList(answer) {
   const took = answer.seconds < 0.001 ? "under 1 ms" : `${Math.round(1000 * answer.seconds)} ms`;
-  const vectors = answer.space === "features" ? "refined features" : "CLIP embeddings";
+  const vectors = answer.space === "features" ? "refined features" : "embeddings";
   // Filters and words to avoid change what is found, so that random words are no measure.
   const isChance = answer.chance !== null && answer.hits.length > 0 && answer.hits[0].similarity <= answer.chance;
   return [

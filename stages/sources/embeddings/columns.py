@@ -10,6 +10,7 @@ import numpy as np
 
 from ..faults import Fault, FaultReason
 from ..fields import clean_text, plain_value, to_json, whole_number
+from .vector_file import VectorFile
 
 FIELD_NAMES: Mapping[str, tuple[str, ...]] = {
     "key": ("key", "keys", "image_path"),
@@ -34,7 +35,7 @@ class ImportedRows:
     faults: tuple[Fault, ...]
 
 
-def to_rows(vectors: np.ndarray, fields: Mapping[str, Sequence[Any]]) -> ImportedRows:
+def to_rows(vectors: np.ndarray | VectorFile, fields: Mapping[str, Sequence[Any]]) -> ImportedRows:
     """Unit rows with their columns; `fields` has len(vectors) values under each name.
 
     Rows without a direction become faults, and so does every row but the first under a key,
@@ -81,7 +82,7 @@ def to_rows(vectors: np.ndarray, fields: Mapping[str, Sequence[Any]]) -> Importe
 
 
 def unit_rows(
-    vectors: np.ndarray,
+    vectors: np.ndarray | VectorFile,
 ) -> tuple[np.ndarray, dict[int, tuple[FaultReason, str]]]:
     """float16 rows of unit length, normalised in float32, and why some rows have no direction.
 

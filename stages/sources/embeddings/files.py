@@ -23,6 +23,7 @@ from ..shards import Shard, part_name, stamp_of
 from ..tables.values import plain_column, table_errors
 from ..user_files import read_lines
 from .columns import FIELD_NAMES, ImportedRows, to_rows
+from .vector_file import open_vectors
 
 VECTOR_NAMES = ("x", "embeddings", "embedding", "image_embeddings", "features")
 CLASS_NAMES = ("class_name", "class_names")
@@ -89,7 +90,7 @@ class EmbeddingsFile:
         names: list[Any] = []
         try:
             if self.vectors_name is None:
-                vectors = np.load(self.path, mmap_mode="r", allow_pickle=False)
+                vectors = open_vectors(self.path)
             else:
                 with np.load(self.path, allow_pickle=False) as arrays:
                     vectors = arrays[self.vectors_name]

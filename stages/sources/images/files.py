@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ....store.errors import ShardError
+from ....store.errors import ShardError, is_limit
 from ..fields import MAX_TEXT_BYTES
 from .pixels import UndecodableImage
 
@@ -84,6 +84,8 @@ def _regular_file(path: Path) -> Iterator[int]:
             raise UndecodableImage("not_a_file", "a folder, a pipe or a device")
         yield status.st_size
     except (OSError, ValueError) as error:
+        if is_limit(error):
+            raise
         raise UndecodableImage("unreadable", _why(error)) from error
 
 
@@ -114,7 +116,9 @@ def _fingerprint(path: str) -> tuple[Fingerprint, int]:
     # A collection may have millions of images: os calls take 60 us per file, pathlib's 155.
     try:
         handle = os.open(path, _OPEN)
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if is_limit(error):
+            raise
         return None, 0
     try:
         status = os.fstat(handle)
@@ -124,7 +128,9 @@ def _fingerprint(path: str) -> tuple[Fingerprint, int]:
         os.lseek(handle, max(EDGE_BYTES, status.st_size - EDGE_BYTES), os.SEEK_SET)
         digest.update(os.read(handle, EDGE_BYTES))
         return (status.st_size, digest.hexdigest()), status.st_mtime_ns
-    except OSError:
+    except OSError as error:
+        if is_limit(error):
+            raise
         return None, 0
     finally:
         os.close(handle)

@@ -71,7 +71,7 @@ def test_an_image_is_opened_from_the_grid_and_closed_again(served, browser, size
         key = served.json(f"/api/images/{row}")["key"]
         expect(page.locator("h1")).to_have_text(key)
         expect(page).to_have_url(re.compile(r"/image\?shard=.*&key="))
-        expect(page.get_by_role("heading", name="CLIP")).to_be_visible()
+        expect(page.get_by_role("heading", name="Embeddings")).to_be_visible()
         expect(page.get_by_role("heading", name="Refined")).to_be_visible()
         expect(page.locator(".spaces .tile")).to_have_count(24)
         # Opening the address shows the same image.
@@ -147,7 +147,7 @@ def test_the_address_keeps_the_filters_of_a_search(served, browser, size):
         seen.shoot("narrowed")
         page.get_by_label("Avoid images like").fill("the number one")
         page.get_by_role("button", name="Search", exact=True).click()
-        expect(page.locator(".results")).to_contain_text("CLIP embeddings")
+        expect(page.locator(".results")).to_contain_text("cosine similarity of embeddings")
 
 
 @SIZES
@@ -164,7 +164,7 @@ def test_a_chosen_image_finds_itself(served, browser, finished, tmp_path, size):
         assert page.locator(".results .tile .key").first.text_content() == key
         expect(page).to_have_url(re.compile(r"/search\?vector=.+&space=features$"))
         seen.shoot("uploaded")
-        page.get_by_role("button", name="CLIP").click()
+        page.get_by_role("button", name="Embeddings").click()
         expect(page).to_have_url(re.compile("space=embeddings"))
         shared = page.url
         # The address shows the same hits to someone who never had the image.

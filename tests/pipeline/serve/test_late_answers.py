@@ -27,7 +27,7 @@ def test_an_earlier_search_does_not_cover_the_hits_of_a_later_one(served, browse
         page, held = seen.page, []
         page.route(re.compile("/api/search.*space=features"), lambda route: held.append(route))
         seen.open("search?row=7")
-        page.get_by_role("button", name="CLIP").click()
+        page.get_by_role("button", name="Embeddings").click()
         expect(page.locator(".results .tile")).to_have_count(60)
         page.wait_for_timeout(1000)  # after which a search says that it still waits
         expect(page.locator(".results .tile")).to_have_count(60)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import tarfile
 import zipfile
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from cpp_pipe.stages.sources.embeddings import columns, files
 from cpp_pipe.stages.sources.embeddings.columns import FIELD_NAMES, to_rows, unit_rows
 from cpp_pipe.stages.sources.embeddings.files import EmbeddingsFile, find_embeddings
 from cpp_pipe.store.errors import ShardError
@@ -415,6 +417,29 @@ def test_damaged_files_are_loaded_or_refused(
     except ShardError:
         return
     assert len(rows.columns["key"]) + len(rows.faults) == 6
+
+
+def test_values_that_are_cut_while_they_are_loaded_are_refused(tmp_path, monkeypatch):
+    """The process ended with SIGBUS, or took zeros where the last page of the file remained."""
+    np.save(tmp_path / "x.npy", X)
+    part = only(tmp_path / "x.npy")
+
+    def cut(vectors: Any, fields: Any) -> Any:
+        os.truncate(part.path, part.path.stat().st_size - 8)
+        return to_rows(vectors, fields)
+
+    monkeypatch.setattr(files, "to_rows", cut)
+    with pytest.raises(ShardError, match=r"x\.npy ends or cannot be read before row 6"):
+        part.load()
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("block_rows", [1, 4, 100])
+def test_rows_are_read_in_blocks_whatever_their_order(tmp_path, monkeypatch, order, block_rows):
+    monkeypatch.setattr(columns, "BLOCK_ROWS", block_rows)
+    np.save(tmp_path / "x.npy", np.asarray(X, order=order))
+    units = only(tmp_path / "x.npy").load().columns["embedding"]
+    assert abs(units.astype(np.float32) - UNIT).max() < 1e-3
 
 
 def test_moving_a_file_keeps_its_part_and_changing_it_does_not(tmp_path: Path):

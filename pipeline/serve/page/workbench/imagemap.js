@@ -35,7 +35,7 @@ export function makeMap({ onOpen }) {
     // PCA is linear: it keeps large distances as well as small ones.
     const caution = facts.method === "pca" ? "" : "; distances between groups mean little";
     const sample = facts.shown < run.rows ? `, ${counted(facts.shown, "image")} of them` : "";
-    root.replaceChildren(plane.root, h("p", { class: "hint" }, `By ${METHODS[facts.method] ?? facts.method} of the ${facts.space === "features" ? "refined features" : "CLIP embeddings"}${sample}. Images close together are similar${caution}. Drag with Shift to select.`));
+    root.replaceChildren(plane.root, h("p", { class: "hint" }, `By ${METHODS[facts.method] ?? facts.method} of the ${facts.space === "features" ? "refined features" : "embeddings"}${sample}. Images close together are similar${caution}. Drag with Shift to select.`));
     return { plane, rows };
   }
 

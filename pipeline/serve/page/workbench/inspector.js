@@ -122,7 +122,7 @@ function spectra(cluster, grouping) {
   getOnce(`clusters/${cluster}/spectra`, { grouping }).then((facts) => {
     if (!Object.keys(facts.singular_values).length) return;
     part.replaceChildren(section("Singular values", figure(singularValues(facts.singular_values),
-      `Singular values of ${count(facts.sampled)} images, divided by the largest.`, h("p", { class: "legend" }, h("span", null, "refined"), h("span", { class: "of-2" }, "CLIP")))));
+      `Singular values of ${count(facts.sampled)} images, divided by the largest.`, h("p", { class: "legend" }, h("span", null, "refined"), h("span", { class: "of-2" }, "embeddings")))));
   }, (error) => part.replaceChildren(h("p", { class: "quiet", role: "alert" }, error.message)));
   return part;
 }

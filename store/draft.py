@@ -168,15 +168,15 @@ class Draft:
         False also if a file of the other version is lost or damaged: on a disk its digest is
         compared, so it is read once, because damage would pass into every later version.
         """
-        for file in record.files.values():
-            if not self._backend.is_whole(others / file.name, file):
-                log.warning("%s is damaged, so its part is made again", others / file.name)
-                return False
         # Without the claim, whoever is making the part would replace the files after they were
         # published, and the manifest would have other digests than the folder.
         with self.claim(record.name, wait=False) as is_held:
             if not is_held or self.find_part(record.name) is not None:
                 return False
+            for file in record.files.values():
+                if not self._backend.is_whole(others / file.name, file):
+                    log.warning("%s is damaged, so its part is made again", others / file.name)
+                    return False
             self._backend.adopt(others, record, self._parts)
             return True
 

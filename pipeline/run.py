@@ -1,18 +1,18 @@
 """A run in Python: its steps, its results, and search."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from ..store import ConfigError, RunRecord, Store
 from ..store.paths import StorePath, expanded
+from .curated_run import CuratedRun, at_least_one, several
 from .packages import require_package
 from .view.answer import open_searcher, search_run
 from .view.query import Question, describe_cuts, examples
 from .view.scores import read_score
 from .view.searcher import Hit, Searcher
-from .working_run import WorkingRun
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +34,7 @@ _ROWS_PER_FILE = 100_000
 """Rows of each Parquet file in `to_huggingface`."""
 
 
-class Run(WorkingRun):
+class Run(CuratedRun):
     """A named run of a store: methods make its steps, read its results and search it.
 
     `Run.create` begins a run, `Run.open` opens an existing one. Jupyter shows its counts.
@@ -74,9 +74,7 @@ class Run(WorkingRun):
         searches. QueryError for a query that cannot be answered, ConfigError for a value that is
         not allowed, MissingError for features, scores or decisions that are not there.
         """
-        clusters = _several(cluster)
-        if cluster is not None and not clusters:
-            raise ConfigError("cluster is an empty list: name at least one, or leave it out")
+        clusters = at_least_one(cluster, "cluster")
         question = Question(
             like=examples({"image": image, "text": text, "key": key, "vector": vector}),
             unlike=examples({} if unlike is None else unlike),
@@ -86,7 +84,7 @@ class Run(WorkingRun):
             min_confidence=min_confidence,
             target_recall=target_recall,
             edits=edits,
-            conditions=_several(where),
+            conditions=several(where),
         )
         from .notebook.hits import Hits
 
@@ -300,13 +298,6 @@ class Run(WorkingRun):
         if space not in self._searchers:
             self._searchers[space] = open_searcher(self, space)
         return self._searchers[space]
-
-
-def _several(value: Any) -> tuple[Any, ...]:
-    """The values of a list, or one value that stands by itself; none for None."""
-    if value is None:
-        return ()
-    return tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
 
 
 def search(

@@ -4,7 +4,6 @@ import contextlib
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,10 +11,6 @@ from ..stages.contract import Runtime
 from ..store import Artifact, ConfigError, Store
 from ..store.paths import StorePath, expanded
 from .config import Settings, find_config, settings_of, to_plain
-from .curation.near_duplicates import make_tier
-from .curation.outliers import outlier_table, rank_outliers
-from .curation.scores import make_scores
-from .edits.sealed_edits import seal
 from .making.named_inputs import data_table, model_table, vocabulary_setting
 from .making.overrides import read_settings
 from .making.plan import Plan
@@ -23,12 +18,11 @@ from .making.progress import ShownProgress, open_progress
 from .making.slots import require_makeable
 from .run_slots import RunSlots
 from .view.evaluation import Evaluation, evaluate
-from .view.keys import with_parts
 from .view.labels import require_labels
 from .view.opened_run import OpenedRun
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 Names = str | Path | Sequence[str | Path]
 """One name or several."""
@@ -43,6 +37,8 @@ class WorkingRun(OpenedRun):
 
     progress = "auto"
     """How progress is shown: auto (a bar in terminals and notebooks), bar, log, json or none."""
+
+    _opened: tuple[str, ShownProgress] | None = None
 
     @classmethod
     def create(
@@ -236,60 +232,6 @@ class WorkingRun(OpenedRun):
         self._made(self._plan(), slot)
         return self.artifact(slot)
 
-    def duplicates(self, *, above: float | None = None, tier: str = "alike") -> "pa.Table":
-        """Near-duplicates: a row for each image of a group, and whether it is the one to keep.
-
-        `tier` is identical (files of equal bytes), same (copies of one image) or alike (similar
-        embeddings); `above` is the least similarity, by default that of the tier or the model.
-        """
-        with self._showing_progress():
-            groups = make_tier(self._plan(), tier, above)
-        self._reload()
-        return with_parts(self.artifact("embeddings"), groups.table(groups.only_part))
-
-    def outliers(self, n: int | None = None) -> "pa.Table":
-        """The images that are far from every cluster, the farthest first; all of them without n.
-
-        `distance` is 1 minus the cosine between the embedding of an image and the mean of the
-        nearest cluster, without the image itself.
-        """
-        n = to_plain(n)
-        if n is not None and not (isinstance(n, int) and n > 0):
-            raise ConfigError(f"n must be a number of images, at least 1, got {reprlib.repr(n)}")
-        self._make_needed("assignments", "outliers")
-        embeddings, assignments = self.artifact("embeddings"), self.artifact("assignments")
-        ranking = rank_outliers(embeddings, assignments)
-        return outlier_table(ranking, embeddings, assignments, self.show("captions"), n)
-
-    def score(
-        self,
-        name: str | None = None,
-        *,
-        text: str | None = None,
-        unlike: str | None = None,
-        head: str | Path | None = None,
-    ) -> Self:
-        """Gives each image a score, which `scores` reads and `where` filters by.
-
-        `text` scores how similar images are to it, compared with random words or with the text
-        `unlike`; `head` is a .safetensors file of a linear head over embeddings. Both need a
-        `name`. Without arguments images are measured: sharpness, brightness, contrast,
-        colourfulness, megapixels, aspect.
-        """
-        with self._showing_progress():
-            file = None if head is None else expanded(head)
-            make_scores(self._plan(), name=name, text=text, unlike=unlike, head=file)
-        return self._reload()
-
-    def seal(self, name: str, *, replaces: bool = False) -> Self:
-        """Saves the decisions that hold now under a name, which `edits="NAME"` applies.
-
-        ConfigError if other decisions have the name, unless this call `replaces` them.
-        """
-        with self._showing_progress():
-            seal(self._plan(), name, replaces=replaces)
-        return self._reload()
-
     def evaluate(
         self, *, label: str | None = None, labels: str | Path | None = None, k: int | None = None
     ) -> Evaluation:
@@ -323,9 +265,12 @@ class WorkingRun(OpenedRun):
         runtime = Runtime(device=self.device, progress=progress)
         return Plan(self.store, self.record.name, settings, runtime, progress.report)
 
-    @cached_property
+    @property
     def _shown(self) -> ShownProgress:
-        return open_progress(self.progress)
+        """The open progress, opened anew after `progress` was set."""
+        if self._opened is None or self._opened[0] != self.progress:
+            self._opened = self.progress, open_progress(self.progress)
+        return self._opened[1]
 
     @contextlib.contextmanager
     def _showing_progress(self) -> Iterator[None]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...store import Artifact, ConfigError
+from ...store import ConfigError
 from ..config import EmbedSettings
 from ..wording import agreeing, counted
 from .app import subcommands
@@ -19,7 +19,6 @@ from .output import narrowing, print_next, print_text
 from .run import run_name
 
 if TYPE_CHECKING:
-    from ..curation.selection import Conditions, Selection
     from ..making.plan import Plan
 
 app = subcommands()
@@ -98,16 +97,14 @@ def curate(
       cpp-pipe curate --edits final --not-tag screenshot --out shards/
       cpp-pipe curate --where 'sharpness > 2' --where 'width >= 512' --out shards/
     """
+    from ..curation.copying import choose_samples, copy_samples
     from ..curation.selection import Conditions
+    from ..curation.shard_writer import MANIFEST
 
     if out is None and not dry_run:
         raise ConfigError(
             "give --out, a new folder for the shards, or --dry-run, which only counts"
         )
-    if above is not None and not drop_duplicates:
-        raise ConfigError("--above, the minimum similarity of duplicates, needs --drop-duplicates")
-    if tier != "alike" and not drop_duplicates:
-        raise ConfigError("--tier, which duplicates are dropped, needs --drop-duplicates")
     wanted = Conditions(
         clusters=parse_numbers("--cluster", ",".join(cluster) if cluster else None) or (),
         captions=tuple(caption or []),
@@ -118,13 +115,13 @@ def curate(
         tags=tuple(tag or []),
         not_tags=tuple(not_tag or []),
     )
-    if wanted.asks_for_tags and common.edits is None:
-        raise ConfigError("--tag and --not-tag need --edits, such as --edits open")
     if out is not None:
         require_folder(out)
     require_prefix(prefix)
     plan = replace(open_plan(common), is_dry=dry_run)
-    chosen, embeddings = _choose(plan, wanted, tier, above, common)
+    chosen = choose_samples(
+        plan, wanted, tier=tier, above=above, edits=common.edits, where=common.where or ()
+    )
     print_text(chosen.describe())
     if out is None or dry_run:
         given: dict[str, object] = {
@@ -145,7 +142,15 @@ def curate(
         words = ["curate", *_as_typed(given), *narrowing(common)]
         print_next(common, [*words, "--out", new_folder("shards") if out is None else str(out)])
         return
-    _copy(plan, chosen, embeddings, out, samples_per_shard, prefix)
+    written = copy_samples(plan, chosen, out, samples_per_shard=samples_per_shard, prefix=prefix)
+    if written.links:
+        which = agreeing(written.links, "is a link and was", "are links and were")
+        say(f"{counted(written.links, 'member')} {which} not copied")
+    print_text(
+        f"copied {counted(written.samples, 'sample')} into "
+        f"{counted(len(written.shards), 'shard')} of {out}, "
+        f"{written.bytes / 2**20:,.1f} MiB; {out / MANIFEST} lists where every sample went"
+    )
     # A run of its own, so that no existing run changes.
     named = replace(common, run=_free_name(plan, out))
     print_next(named, ["run", "--shards", str(out), *_model_flags(plan)], result=out)
@@ -181,60 +186,3 @@ def _model_flags(plan: "Plan") -> list[str]:
         if value != getattr(default, name):
             flags += [f"--{name.replace('_', '-')}", value]
     return flags
-
-
-def _choose(
-    plan: "Plan", wanted: "Conditions", tier: str, above: float | None, common: Common
-) -> "tuple[Selection, Artifact]":
-    from ..curation.near_duplicates import make_tier
-    from ..curation.selection import select_rows
-    from ..view.applied_edits import open_edited
-    from ..view.conditions import match_each
-    from .search import open_run
-
-    def make(slot: str, is_needed: bool) -> Artifact | None:
-        return plan.make(slot, asked_by="curate") if is_needed else None
-
-    embeddings = plan.make("embeddings", asked_by="curate")
-    assignments = make("assignments", wanted.asks_for_clusters)
-    run = open_run(plan)
-    where = match_each(run, common.where or ())
-    edited = None if common.edits is None else open_edited(run, common.edits)
-    # With decisions, names are enough, so captions are not made.
-    if edited is None:
-        captions = make("captions", bool(wanted.captions))
-    else:
-        captions = run.show("captions") if wanted.captions else None
-    near = make_tier(plan, tier, above, asked_by="curate") if wanted.is_deduplicated else None
-    return select_rows(wanted, embeddings, assignments, captions, near, edited, where), embeddings
-
-
-def _copy(
-    plan: "Plan",
-    chosen: "Selection",
-    embeddings: Artifact,
-    out: Path,
-    samples_per_shard: int,
-    prefix: str,
-) -> None:
-    from ..curation.shard_writer import MANIFEST, write_shards
-
-    progress = plan.runtime.progress
-    progress.start("curate", len(chosen.rows), "samples")
-    written = write_shards(
-        chosen.rows,
-        embeddings,
-        plan.store.runs.read(plan.run).sources,
-        out,
-        samples_per_shard=samples_per_shard,
-        prefix=prefix,
-        report=progress.advance,
-    )
-    if written.links:
-        which = agreeing(written.links, "is a link and was", "are links and were")
-        say(f"{counted(written.links, 'member')} {which} not copied")
-    print_text(
-        f"copied {counted(written.samples, 'sample')} into "
-        f"{counted(len(written.shards), 'shard')} of {out}, "
-        f"{written.bytes / 2**20:,.1f} MiB; {out / MANIFEST} lists where every sample went"
-    )

@@ -51,8 +51,8 @@ def evaluate(
 
     Labels are the .cls files of the images; --label takes a JSON field or the images' folders
     instead, --labels a table. `held-out` rows came with shards that were added after `train` and
-    `spectrum`; `fitted` rows were there before. k-means is fitted on the same rows as the clusters,
-    above 100,000 rows by mini-batches.
+    `spectrum`; `fitted` rows were there before. k-means is fitted on all rows, or, with --part or
+    --where, on those that the clusters were fitted on; above 100,000 rows by mini-batches.
 
     \b
       cpp-pipe eval

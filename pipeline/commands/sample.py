@@ -26,10 +26,6 @@ from .output import (
 
 if TYPE_CHECKING:
     from ..curation.sampling import Pool
-    from ..making.plan import Plan
-
-_LARGEST_PART = 1_000_000
-"""Largest part of a strategy: larger numbers would overflow, and choose the same."""
 
 app = subcommands()
 
@@ -87,16 +83,19 @@ def sample(
       cpp-pipe sample -n 300 --strategy doubtful,novel --beside keys.txt --out more.txt
       cpp-pipe curate --keys keys.txt --out shards/
     """
+    from ..curation.pools import open_pool, read_strategy
     from ..curation.sampling import choose_sample, measure_coverage, random_rows
 
-    shares = _shares(strategy)
+    shares = read_strategy(strategy)
     if out is not None:
         require_file(out, (".txt", *PARQUET))
     if tag is not None:
         require_tag(tag)
     plan = open_plan(common)
     check_inputs(plan, out, read=[] if beside is None else [beside])
-    pool = _pool(plan, common, by, beside, seed)
+    pool = open_pool(
+        plan, by=by, beside=beside, seed=seed, edits=common.edits, where=common.where or ()
+    )
     rows = choose_sample(pool, n, shares)
     if not len(rows):
         which = "excluded, chosen already, or outside --where"
@@ -133,74 +132,6 @@ def sample(
         words += [] if beside is None else ["--beside", str(beside)]
         words += ["--seed", str(seed)] if seed else []
         print_next(common, [*words, *narrowing(common), "--out", "keys.txt"])
-
-
-def _shares(strategy: str) -> dict[str, float]:
-    """The part of each strategy: `a,b` are equal parts, `a=3,b=1` are not."""
-    shares: dict[str, float] = {}
-    for word in strategy.split(","):
-        name, equals, text = word.strip().partition("=")
-        try:
-            share = float(text) if equals else 1.0
-        except ValueError:
-            share = -1.0
-        if not 1 / _LARGEST_PART <= share <= _LARGEST_PART or name in shares:
-            raise ConfigError(
-                f"--strategy must be NAME, or NAME=PART,NAME=PART with each name once and parts up "
-                f"to {_LARGEST_PART:,}, got {strategy!r}"
-            )
-        shares[name] = share
-    return shares
-
-
-def _pool(plan: "Plan", common: Common, by: str | None, beside: Path | None, seed: int) -> "Pool":
-    from ..curation.sampling import Pool
-    from ..curation.selection import match_file
-    from ..view.applied_edits import open_edited
-    from ..view.columns import read_column
-    from ..view.conditions import match_where
-
-    assignments = plan.make("assignments", asked_by="sample")
-    embeddings = plan.make("embeddings", asked_by="sample")
-    features = plan.make("features", asked_by="sample")
-    run = Run.open(plan.store, plan.run)
-    edited = None if common.edits is None else open_edited(run, common.edits)
-    cluster = read_column(assignments, "cluster") if edited is None else edited.cluster
-    allowed = match_where(run, common.where or ())
-    if edited is not None:
-        allowed &= ~edited.excluded
-    chosen = np.empty(0, np.int64)
-    if beside is not None:
-        chosen = match_file(embeddings, beside, "--beside").nonzero()[0]
-    return Pool(
-        features=features,
-        cluster=cluster,
-        confidence=read_column(assignments, "confidence"),
-        novelty=read_column(assignments, "novelty"),
-        allowed=allowed,
-        groups=_groups(run, by, cluster),
-        chosen=chosen,
-        seed=seed,
-    )
-
-
-def _groups(run: Run, by: str | None, cluster: np.ndarray) -> list[Any] | None:
-    """The value of a column in each row; None where clusters are meant."""
-    from ..view.captions import first_captions
-    from ..view.labels import read_labels
-
-    if by in (None, "cluster"):
-        return None
-    if by == "caption":
-        captions = run.current("captions")
-        if captions is None:
-            raise ConfigError("--by caption needs current captions: run `cpp-pipe caption`")
-        names = first_captions(captions)
-        return [names.get(number) for number in cluster.tolist()]
-    values = read_labels(run.artifact("embeddings"), "cls" if by == "label" else str(by), None)
-    if all(value is None for value in values):
-        raise ConfigError(f"--by {by!r}: no row has such a field; try cluster, caption or label")
-    return list(values)
 
 
 def _write(path: Path, names: list[str], run: Run, rows: np.ndarray, pool: "Pool") -> None:

@@ -49,6 +49,16 @@ def test_a_run_that_is_created_again_is_the_same_run(run):
     assert again.embed().train().assign().record.versions == run.record.versions
 
 
+def test_progress_may_be_set_between_two_steps(run, capsys):
+    made = Run.create(run.store, progress="none")
+    made.train()
+    capsys.readouterr()
+    made.progress = "json"
+    made.train()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "nothing to do" in json.loads(line)["message"]
+
+
 def test_a_hit_stays_the_image_that_was_found_when_others_are_embedded(tmp_path):
     """It showed the image that had its row by then."""
     photos = tmp_path / "photos"
@@ -353,7 +363,7 @@ def test_outliers_are_those_that_the_command_lists(run):
     assert run.outliers(3).to_pylist() == said
     assert run.outliers().num_rows == run.artifact("embeddings").rows
     for n in (0, 1.5, "many"):
-        with pytest.raises(ConfigError, match="n must be a number of images"):
+        with pytest.raises(ConfigError, match="n must be a whole number from 1"):
             run.outliers(n)
 
 
@@ -367,6 +377,37 @@ def test_a_score_is_the_one_that_the_command_gives(run):
     assert np.isfinite(run.score().scores("sharpness")).all()
     with pytest.raises(ConfigError, match="name"):
         run.score(text="the number seven")
+
+
+def test_a_sample_is_the_one_that_the_command_chooses(run):
+    words = ("sample", "-n", "5", "--strategy", "diverse,doubtful", "--json")
+    keys = json.loads(succeed(run.store.root, *words).out)["keys"]
+    rows = run.sample(5, "diverse,doubtful")
+    assert run.edits.names_of(rows) == keys
+    assert len(run.sample(1000)) == run.artifact("embeddings").rows
+    for wrong in ({"n": 0}, {"n": "5"}, {"strategy": "best"}, {"seed": -1}, {"by": "breed"}):
+        with pytest.raises(ConfigError):
+            run.sample(**wrong)
+
+
+def test_curated_shards_are_those_that_the_command_writes(run, tmp_path):
+    words = ("--cluster", "0,1", "--min-confidence", "0.5", "--out", tmp_path / "command")
+    succeed(run.store.root, "curate", *words)
+    written = run.curate(tmp_path / "python", cluster=[0, 1], min_confidence=0.5)
+    assert written.samples and written.shards
+    assert [path.parent for path in written.shards] == [tmp_path / "python"]
+    ours, theirs = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+        for name in ("python", "command")
+    )
+    assert ours == theirs
+    with pytest.raises(ConfigError, match="exists already"):
+        run.curate(tmp_path / "python", cluster=0)
+    with pytest.raises(ConfigError, match="cluster is an empty list"):
+        run.curate(tmp_path / "none", cluster=[])
+    with pytest.raises(ConfigError, match="needs --drop-duplicates"):
+        run.curate(tmp_path / "none", above=0.9)
+    assert not (tmp_path / "none").exists()
 
 
 def test_decisions_are_sealed_from_python(run):

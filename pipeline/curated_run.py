@@ -143,13 +143,13 @@ class CuratedRun(WorkingRun):
             clusters=tuple(
                 _whole(number, "cluster", least=0) for number in at_least_one(cluster, "cluster")
             ),
-            captions=at_least_one(caption, "caption"),
+            captions=_texts(caption, "caption"),
             min_confidence=min_confidence,
             keys=None if keys is None else expanded(keys),
             not_keys=None if not_keys is None else expanded(not_keys),
             is_deduplicated=drop_duplicates,
-            tags=at_least_one(tag, "tag"),
-            not_tags=at_least_one(not_tag, "not_tag"),
+            tags=_texts(tag, "tag"),
+            not_tags=_texts(not_tag, "not_tag"),
         )
         with self._showing_progress():
             plan = self._plan()
@@ -179,6 +179,14 @@ def at_least_one(value: Any, argument: str) -> tuple[Any, ...]:
     values = several(value)
     if value is not None and not values:
         raise ConfigError(f"{argument} is an empty list: name at least one, or leave it out")
+    return values
+
+
+def _texts(value: Any, argument: str) -> tuple[str, ...]:
+    """`at_least_one` text; ConfigError for anything else."""
+    values = at_least_one(value, argument)
+    if not all(isinstance(text, str) for text in values):
+        raise ConfigError(f"{argument} must be a text, or several, got {reprlib.repr(value)}")
     return values
 
 

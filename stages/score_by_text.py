@@ -1,5 +1,6 @@
 """Embeddings and a text in, a score of each image's similarity to the text out."""
 
+import reprlib
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -36,7 +37,7 @@ class ScoreByText(Stage):
         require_name(self.score)
         for flag, text in (("--text", self.text), ("--not", self.unlike)):
             if text is not None and not (is_text(text) and text.strip()):
-                raise ConfigError(f"{flag} must be a text, got {text[:40]!r}")
+                raise ConfigError(f"{flag} must be a text, got {reprlib.repr(text)}")
         if self.text == self.unlike:
             raise ConfigError("--not must be another text than --text")
 

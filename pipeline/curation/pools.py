@@ -1,5 +1,6 @@
 """Opens the pool of images from which a sample of a run is chosen."""
 
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,16 +25,16 @@ _LARGEST_PART = 1_000_000
 def read_strategy(strategy: str) -> dict[str, float]:
     """The part of each strategy: `a,b` are equal parts, `a=3,b=1` are not."""
     shares: dict[str, float] = {}
-    for word in strategy.split(","):
+    for word in strategy.split(",") if isinstance(strategy, str) else [""]:
         name, equals, text = word.strip().partition("=")
         try:
             share = float(text) if equals else 1.0
         except ValueError:
             share = -1.0
-        if not 1 / _LARGEST_PART <= share <= _LARGEST_PART or name in shares:
+        if not name or name in shares or not 1 / _LARGEST_PART <= share <= _LARGEST_PART:
             raise ConfigError(
                 f"--strategy must be NAME, or NAME=PART,NAME=PART with each name once and parts up "
-                f"to {_LARGEST_PART:,}, got {strategy!r}"
+                f"to {_LARGEST_PART:,}, got {reprlib.repr(strategy)}"
             )
         shares[name] = share
     return shares
@@ -79,6 +80,8 @@ def open_pool(
 
 def _groups(run: OpenedRun, by: str | None, cluster: np.ndarray) -> list[Any] | None:
     """The value of a column in each row; None where clusters are meant."""
+    if by is not None and not isinstance(by, str):
+        raise ConfigError(f"--by must be the name of a column, got {reprlib.repr(by)}")
     if by in (None, "cluster"):
         return None
     if by == "caption":
@@ -87,7 +90,9 @@ def _groups(run: OpenedRun, by: str | None, cluster: np.ndarray) -> list[Any] | 
             raise ConfigError("--by caption needs current captions: run `cpp-pipe caption`")
         names = first_captions(captions)
         return [names.get(number) for number in cluster.tolist()]
-    values = read_labels(run.artifact("embeddings"), "cls" if by == "label" else str(by), None)
+    values = read_labels(run.artifact("embeddings"), "cls" if by == "label" else by, None)
     if all(value is None for value in values):
-        raise ConfigError(f"--by {by!r}: no row has such a field; try cluster, caption or label")
+        raise ConfigError(
+            f"--by {reprlib.repr(by)}: no row has such a field; try cluster, caption or label"
+        )
     return list(values)

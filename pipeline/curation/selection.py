@@ -2,6 +2,7 @@
 
 import fnmatch
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +42,13 @@ class Conditions:
     """No row with any of these tags."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.min_confidence <= 1:
-            raise ConfigError(f"--min-confidence must be from 0 to 1, got {self.min_confidence:g}")
+        try:
+            is_share = 0 <= float(self.min_confidence) <= 1
+        except (TypeError, ValueError, OverflowError):
+            is_share = False
+        if not is_share:
+            given = reprlib.repr(self.min_confidence)
+            raise ConfigError(f"--min-confidence must be from 0 to 1, got {given}")
 
     @property
     def asks_for_clusters(self) -> bool:

@@ -1,5 +1,7 @@
 """Seals the decisions of a run as an artifact, which later decisions do not change."""
 
+import reprlib
+
 from ...stages.seal import Seal
 from ...store import Artifact, ConfigError, MissingError
 from ...store.names import is_plain_name
@@ -14,8 +16,10 @@ def seal(plan: Plan, name: str, *, replaces: bool = False) -> Artifact:
     ConfigError for an impossible name, and if other decisions have this name, unless this call
     `replaces` them. MissingError if there are no decisions, or if the clusters are not current.
     """
-    if name == OPEN or not is_plain_name(name) or not name.isprintable():
-        raise ConfigError(f"NAME must be a plain name other than {OPEN!r}, got {name!r}")
+    if not is_plain_name(name) or not name.isprintable() or name == OPEN:
+        raise ConfigError(
+            f"NAME must be a plain name other than {OPEN!r}, got {reprlib.repr(name)}"
+        )
     run = OpenedRun.open(plan.store, plan.run)
     edits, assignments = read_edits(run), current_assignments(run)
     if not edits:

@@ -53,7 +53,7 @@ class Edit:
         if self.op not in OPS:
             raise ConfigError(f"a decision must be one of {', '.join(OPS)}, got {self.op!r}")
         for text in (self.by, self.value):
-            if not _is_text(text):  # `from_json` would refuse it, and the log with it
+            if not is_text(text):  # `from_json` would refuse it, and the log with it
                 raise ConfigError(
                     "a name, a tag, a note or whoever decides must be text in UTF-8, got "
                     f"{reprlib.repr(text)}"
@@ -122,21 +122,17 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and is_text(value)
-
-
 _IS_RIGHT: Mapping[str, Callable[[Any], bool]] = {
-    "id": _is_text,
+    "id": is_text,
     "number": _is_count,
-    "by": _is_text,
-    "at": _is_text,
-    "op": _is_text,
-    "assignments": _is_text,
+    "by": is_text,
+    "at": is_text,
+    "op": is_text,
+    "assignments": is_text,
     "k": _is_count,
     "clusters": lambda value: isinstance(value, list) and all(map(_is_count, value)),
-    "images": lambda value: isinstance(value, list) and all(map(_is_text, value)),
-    "value": _is_text,
+    "images": lambda value: isinstance(value, list) and all(map(is_text, value)),
+    "value": is_text,
 }
 """Whether a field of an entry has its type."""
 

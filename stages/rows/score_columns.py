@@ -1,6 +1,7 @@
 """Scores of rows as the columns of a table: what they are named, and how they are written."""
 
 import re
+import reprlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -30,10 +31,11 @@ _TAKEN = {
 
 def require_name(name: str) -> None:
     """ConfigError if a score cannot have a name."""
-    if not re.fullmatch(NAME, name) or len(name) > _LONGEST:
+    is_name = isinstance(name, str) and re.fullmatch(NAME, name) and len(name) <= _LONGEST
+    if not is_name:
         raise ConfigError(
             "a score's name must begin with a small letter, followed by small letters, digits and "
-            f"underscores, at most {_LONGEST} characters, got {name[:_LONGEST]!r}"
+            f"underscores, at most {_LONGEST} characters, got {reprlib.repr(name)}"
         )
     if name in _TAKEN:
         raise ConfigError(f"a score must not be named {name!r}, which means something else")

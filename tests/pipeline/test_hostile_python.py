@@ -162,6 +162,39 @@ def test_a_decision_takes_or_refuses_any_text(store, tmp_path, method):
     assert failures(with_all(calls[method]), method) == {}
 
 
+@pytest.mark.parametrize("argument", ["n", "strategy", "by", "seed", "edits", "where"])
+def test_a_sample_takes_or_refuses_anything(run, argument):
+    calls = with_all(lambda value: run.sample(**{"n": 3, argument: value}))
+    assert failures(calls, argument, "no such field") == {}
+
+
+@pytest.mark.parametrize("argument", ["cluster", "caption", "min_confidence", "tag", "where"])
+def test_curated_shards_take_or_refuse_anything(store, tmp_path, argument):
+    run = Run.open(shutil.copytree(store, tmp_path / "store", symlinks=True))
+    folder = tmp_path / "shards"
+
+    def curate(value: Any) -> None:
+        run.curate(folder, **{"edits": "open", argument: value})
+        shutil.rmtree(folder)
+
+    words = ("captions", "confidence", "tag", "no sample", "chosen")
+    assert failures(with_all(curate), argument, *words) == {}
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("method", ["outliers", "seal", "score"])
+def test_what_chooses_images_takes_or_refuses_anything(store, tmp_path, method):
+    run = Run.open(shutil.copytree(store, tmp_path / "store", symlinks=True))
+    run.edits.tag("first", images=[0])
+    calls = {
+        "outliers": run.outliers,
+        "seal": run.seal,
+        "score": lambda value: run.score("likeness", text=value, unlike="a dog"),
+    }
+    words = {"outliers": ("n must",), "seal": ("NAME",), "score": ("text", "--not")}
+    assert failures(with_all(calls[method]), *words[method]) == {}
+
+
 def test_a_run_or_a_store_of_any_name_is_there_or_refused(store, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert failures(with_all(Run.open), "store") == {}

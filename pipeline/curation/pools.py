@@ -25,13 +25,13 @@ _LARGEST_PART = 1_000_000
 def read_strategy(strategy: str) -> dict[str, float]:
     """The part of each strategy: `a,b` are equal parts, `a=3,b=1` are not."""
     shares: dict[str, float] = {}
-    for word in strategy.split(",") if isinstance(strategy, str) else [""]:
+    for word in strategy.split(",") if isinstance(strategy, str) else ["="]:  # which is refused
         name, equals, text = word.strip().partition("=")
         try:
             share = float(text) if equals else 1.0
         except ValueError:
             share = -1.0
-        if not name or name in shares or not 1 / _LARGEST_PART <= share <= _LARGEST_PART:
+        if name in shares or not 1 / _LARGEST_PART <= share <= _LARGEST_PART:
             raise ConfigError(
                 f"--strategy must be NAME, or NAME=PART,NAME=PART with each name once and parts up "
                 f"to {_LARGEST_PART:,}, got {reprlib.repr(strategy)}"

@@ -20,6 +20,9 @@ from ..store import ConfigError, RunRecord, Store
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 """The configs that are shipped with the package; `cpp-pipe run NAME` finds them."""
 
+IMAGE_TABLES = ("data", "embed")
+"""Tables that say what is embedded, and by which model."""
+
 SHIPPED = "shipped"
 """The value of `embed.pretrained` for the weights in `CONFIGS`."""
 

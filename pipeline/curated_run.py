@@ -1,16 +1,15 @@
 """A run whose images are chosen: near-duplicates, outliers, scores, samples, copies."""
 
-import operator
-import reprlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from ..store import ConfigError
 from ..store.paths import expanded
+from .arguments import at_least_one, several, texts, whole
 from .curation.near_duplicates import make_tier
 from .curation.outliers import outlier_table, rank_outliers
 from .curation.scores import make_scores
+from .destinations import require_folder
 from .edits.sealed_edits import seal
 from .view.keys import with_parts
 from .working_run import WorkingRun
@@ -42,7 +41,7 @@ class CuratedRun(WorkingRun):
         `distance` is 1 minus the cosine between the embedding of an image and the mean of the
         nearest cluster, without the image itself.
         """
-        n = None if n is None else _whole(n, "n", least=1)
+        n = None if n is None else whole(n, "n", least=1)
         self._make_needed("assignments", "outliers")
         embeddings, assignments = self.artifact("embeddings"), self.artifact("assignments")
         ranking = rank_outliers(embeddings, assignments)
@@ -98,13 +97,13 @@ class CuratedRun(WorkingRun):
         from .curation.pools import open_pool, read_strategy
         from .curation.sampling import choose_sample
 
-        n, shares = _whole(n, "n", least=1), read_strategy(strategy)
+        n, shares = whole(n, "n", least=1), read_strategy(strategy)
         with self._showing_progress():
             pool = open_pool(
                 self._plan(),
                 by=by,
                 beside=None if beside is None else expanded(beside),
-                seed=_whole(seed, "seed", least=0),
+                seed=whole(seed, "seed", least=0),
                 edits=edits,
                 where=several(where),
             )
@@ -139,65 +138,33 @@ class CuratedRun(WorkingRun):
         from .curation.copying import choose_samples, copy_samples
         from .curation.selection import Conditions
 
+        folder = expanded(folder)
+        require_folder(folder, flag="folder")
+        samples_per_shard = whole(samples_per_shard, "samples_per_shard", least=1)
         wanted = Conditions(
             clusters=tuple(
-                _whole(number, "cluster", least=0) for number in at_least_one(cluster, "cluster")
+                whole(number, "cluster", least=0) for number in at_least_one(cluster, "cluster")
             ),
-            captions=_texts(caption, "caption"),
+            captions=texts(caption, "caption"),
             min_confidence=min_confidence,
             keys=None if keys is None else expanded(keys),
             not_keys=None if not_keys is None else expanded(not_keys),
             is_deduplicated=drop_duplicates,
-            tags=_texts(tag, "tag"),
-            not_tags=_texts(not_tag, "not_tag"),
+            tags=texts(tag, "tag"),
+            not_tags=texts(not_tag, "not_tag"),
         )
         with self._showing_progress():
             plan = self._plan()
-            chosen = choose_samples(
+            chosen, embeddings = choose_samples(
                 plan, wanted, tier=tier, above=above, edits=edits, where=several(where)
             )
             plan.say(chosen.describe())
             written = copy_samples(
                 plan,
                 chosen,
-                expanded(folder),
-                samples_per_shard=_whole(samples_per_shard, "samples_per_shard", least=1),
+                embeddings,
+                folder,
+                samples_per_shard=samples_per_shard,
             )
         self._reload()
         return written
-
-
-def several(value: Any) -> tuple[Any, ...]:
-    """The values of a list, or one value that stands by itself; none for None."""
-    if value is None:
-        return ()
-    return tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
-
-
-def at_least_one(value: Any, argument: str) -> tuple[Any, ...]:
-    """`several`; ConfigError for an empty list, which would mean all."""
-    values = several(value)
-    if value is not None and not values:
-        raise ConfigError(f"{argument} is an empty list: name at least one, or leave it out")
-    return values
-
-
-def _texts(value: Any, argument: str) -> tuple[str, ...]:
-    """`at_least_one` text; ConfigError for anything else."""
-    values = at_least_one(value, argument)
-    if not all(isinstance(text, str) for text in values):
-        raise ConfigError(f"{argument} must be a text, or several, got {reprlib.repr(value)}")
-    return values
-
-
-def _whole(value: Any, argument: str, *, least: int) -> int:
-    """A whole number, also one of NumPy; ConfigError for anything else."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = least - 1
-    if number < least:
-        raise ConfigError(
-            f"{argument} must be a whole number from {least}, got {reprlib.repr(value)}"
-        )
-    return number

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from ..store import ConfigError, RunRecord, Store
 from ..store.paths import StorePath, expanded
-from .curated_run import CuratedRun, at_least_one, several
+from .arguments import at_least_one, several
+from .curated_run import CuratedRun
+from .destinations import PAGE, require_file
 from .packages import require_package
 from .view.answer import open_searcher, search_run
 from .view.query import Question, describe_cuts, examples
@@ -194,11 +196,14 @@ class Run(CuratedRun):
         """
         from .report.file import write_report
 
+        out = None if path is None else expanded(path)
+        if out is not None:
+            require_file(out, PAGE, flag="path")
         plan = self._plan(data={"label": label})
         with self._showing_progress():
             written = write_report(
                 plan,
-                None if path is None else expanded(path),
+                out,
                 labels=None if labels is None else expanded(labels),
                 must_score=label is not None or labels is not None,
                 has_images=images,

@@ -1,5 +1,6 @@
 """Whether the model of a run embeds texts, and the command that names its clusters in words."""
 
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,10 +27,15 @@ def _is_of_open_clip(model: str) -> bool:
     return (Path(spec.origin).parent / "model_configs" / f"{model}.json").is_file()
 
 
-def find_caption_command(store: Store, record: RunRecord) -> list[str] | None:
+def find_caption_command(
+    store: Store,
+    record: RunRecord,
+    with_texts: Callable[[], Sequence[RunRecord]] | None = None,
+) -> list[str] | None:
     """The words of the command that captions the clusters of a run; None if none can.
 
-    If its model embeds no texts, the words come from another run of the same images.
+    If its model embeds no texts, the words come from another run that has images of its sources.
+    `with_texts` gives `runs_with_texts(store)`, for a caller that has it.
     """
     try:
         settings = settings_of(store, record)
@@ -37,20 +43,21 @@ def find_caption_command(store: Store, record: RunRecord) -> list[str] | None:
         return ["caption"]
     if embeds_texts(settings.embed) or settings.caption.beside:
         return ["caption"]
-    beside = _find_run_with_texts(store, record)
-    return None if beside is None else ["caption", "--beside", beside]
-
-
-def _find_run_with_texts(store: Store, record: RunRecord) -> str | None:
-    """Another run that embedded images of the same sources with a model that embeds texts."""
     sources = set(record.sources.values())
+    for other in runs_with_texts(store) if with_texts is None else with_texts():
+        if other.name != record.name and not sources.isdisjoint(other.sources.values()):
+            return ["caption", "--beside", other.name]
+    return None
+
+
+def runs_with_texts(store: Store) -> list[RunRecord]:
+    """The runs of a store that have embeddings, of a model that embeds texts too."""
+    found: list[RunRecord] = []
     for name in store.runs.names():
         try:
-            other = store.runs.read(name)
-            is_of_same = not sources.isdisjoint(other.sources.values())
-            is_candidate = name != record.name and is_of_same and "embeddings" in other.versions
-            if is_candidate and embeds_texts(settings_of(store, other).embed):
-                return name
+            record = store.runs.read(name)
+            if "embeddings" in record.versions and embeds_texts(settings_of(store, record).embed):
+                found.append(record)
         except CppPipeError:  # a damaged run is no suggestion
             continue
-    return None
+    return found

@@ -5,11 +5,12 @@ import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from ..stages.contract import Runtime
 from ..store import Artifact, ConfigError, Store
 from ..store.paths import StorePath, expanded
+from .arguments import at_least_one
 from .config import Settings, find_config, settings_of, to_plain
 from .making.named_inputs import data_table, model_table, vocabulary_setting
 from .making.overrides import read_settings
@@ -20,9 +21,6 @@ from .run_slots import RunSlots
 from .view.evaluation import Evaluation, evaluate
 from .view.labels import require_labels
 from .view.opened_run import OpenedRun
-
-if TYPE_CHECKING:
-    pass
 
 Names = str | Path | Sequence[str | Path]
 """One name or several."""
@@ -318,9 +316,4 @@ def _override(settings: Settings, table: str, values: Mapping[str, Any]) -> Sett
 
 def _as_list(names: Names | None, argument: str) -> list[str] | None:
     """One name or several as a list of strings; None stays None. ConfigError for no names."""
-    if names is None:
-        return None
-    listed = [str(names)] if isinstance(names, str | Path) else [str(name) for name in names]
-    if not listed:
-        raise ConfigError(f"{argument} is an empty list: name at least one, or leave it out")
-    return listed
+    return None if names is None else [str(name) for name in at_least_one(names, argument)]

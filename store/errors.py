@@ -87,15 +87,19 @@ def first_line(error: BaseException) -> str:
 
 
 def is_limit(error: BaseException) -> bool:
-    """Whether the system refused more files, threads or memory: no file is to blame."""
-    return isinstance(error, OSError) and error.errno in _LIMITS
+    """Whether the system refused more files, threads or memory: no file is to blame.
+
+    A full pipe that cannot wait has the number of such an error, and says what it has written.
+    """
+    is_full_pipe = getattr(error, "characters_written", None) is not None
+    return isinstance(error, OSError) and error.errno in _LIMITS and not is_full_pipe
 
 
 def find_limit(error: BaseException) -> str | None:
     """What to do about a limit of the system that an error, or what caused it, is about."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and cause.errno is not None and cause.errno in _LIMITS:
+        if isinstance(cause, OSError) and cause.errno is not None and is_limit(cause):
             return _LIMITS[cause.errno]
         cause = cause.__cause__
     return None

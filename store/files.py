@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import StoreError
+from .errors import StoreError, is_limit
 from .parsing import remedy_for
 
 if TYPE_CHECKING:
@@ -118,12 +118,17 @@ def is_about(error: OSError, *places: Path) -> bool:
 
 @contextlib.contextmanager
 def reading(path: object) -> Iterator[None]:
-    """Turns errors of the operating system into a StoreError that says what cannot be read."""
+    """Turns errors of the operating system into a StoreError that says what cannot be read.
+
+    Limits of the system stay as they are: no file is to blame.
+    """
     try:
         yield
     except StoreError:
         raise
     except OSError as error:
+        if is_limit(error):
+            raise
         why = error.strerror or str(error)
         raise StoreError(
             f"{path} cannot be read ({why}): make it readable or restore it, or name another store "

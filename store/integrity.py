@@ -62,6 +62,8 @@ def parsing(place: StorePath) -> Iterator[None]:
     except CppPipeError:
         raise
     except Exception as error:
+        if is_limit(error):
+            raise
         names = {kind.__name__ for kind in type(error).__mro__}
         if not isinstance(error, _UNREADABLE) and names.isdisjoint(_UNREADABLE_BY_NAME):
             raise

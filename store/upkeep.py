@@ -197,8 +197,11 @@ def _newer_folders(store: Store) -> Iterator[StorePath]:
             _ = artifact.manifest
         except NewerFormatError:
             yield artifact.folder
-        except StoreError:  # damaged, or of an older version: kept only if a run refers to it
-            continue
+        except StoreError as error:
+            # Damaged, or of an older version: kept only if a run refers to it. One that cannot be
+            # read just now may be anything.
+            if isinstance(error.__cause__, OSError):
+                yield artifact.folder
 
 
 def _with_sources(waiting: list[StorePath]) -> set[StorePath]:

@@ -5,13 +5,13 @@ from typing import Annotated
 import typer
 
 from ...store import ConfigError
+from ..destinations import new_folder
 from ..text_models import find_caption_command
 from ..view.applied_edits import open_edited
 from ..view.cluster_list import ClusterRow, list_clusters
 from ..view.conditions import match_where
 from ..wording import counted
 from .app import subcommands
-from .destinations import new_folder
 from .options import LONG, READING, Common, open_plan, takes
 from .output import Column, narrowing, print_json, print_next, print_table, print_text
 from .search import open_run

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..destinations import require_file, require_no_input
 from .app import subcommands
-from .destinations import require_file, require_no_input
 from .messages import say, show_progress
 from .options import LONG, Common, LabelFlag, LabelsFlag, open_store, takes
 from .output import Column, print_json, print_line, print_next, print_table, print_text

@@ -10,9 +10,9 @@ import typer
 
 from ...store import ConfigError
 from ..config import EmbedSettings
+from ..destinations import new_folder, require_folder, require_prefix
 from ..wording import agreeing, counted
 from .app import subcommands
-from .destinations import new_folder, require_folder, require_prefix
 from .flag_values import parse_numbers
 from .options import LONG, READING, Common, open_plan, say, takes
 from .output import narrowing, print_next, print_text
@@ -119,7 +119,7 @@ def curate(
         require_folder(out)
     require_prefix(prefix)
     plan = replace(open_plan(common), is_dry=dry_run)
-    chosen = choose_samples(
+    chosen, embeddings = choose_samples(
         plan, wanted, tier=tier, above=above, edits=common.edits, where=common.where or ()
     )
     print_text(chosen.describe())
@@ -142,7 +142,9 @@ def curate(
         words = ["curate", *_as_typed(given), *narrowing(common)]
         print_next(common, [*words, "--out", new_folder("shards") if out is None else str(out)])
         return
-    written = copy_samples(plan, chosen, out, samples_per_shard=samples_per_shard, prefix=prefix)
+    written = copy_samples(
+        plan, chosen, embeddings, out, samples_per_shard=samples_per_shard, prefix=prefix
+    )
     if written.links:
         which = agreeing(written.links, "is a link and was", "are links and were")
         say(f"{counted(written.links, 'member')} {which} not copied")

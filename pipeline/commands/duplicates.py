@@ -6,10 +6,10 @@ import numpy as np
 import typer
 
 from ...store import Artifact
+from ..destinations import new_folder, write_table
 from ..run import Run
 from ..wording import counted
 from .app import subcommands
-from .destinations import new_folder, write_table
 from .messages import say
 from .options import LONG, READING, Common, open_plan, takes
 from .output import (

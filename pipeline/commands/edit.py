@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from ...store import ConfigError
+from ..destinations import new_folder
 from ..wording import agreeing, counted
 from .app import subcommands
-from .destinations import new_folder
 from .options import LONG, READING, Common, embed_table, open_plan, takes
 from .output import Column, print_json, print_next, print_table, print_text
 

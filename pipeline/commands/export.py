@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...store import ConfigError
+from ..destinations import PARQUET, require_file, require_folder
 from ..wording import agreeing, counted
 from .app import subcommands
-from .destinations import PARQUET, require_file, require_folder
 from .messages import current_progress
 from .options import LONG, READING, Common, open_plan, say, takes
 from .output import check_inputs, print_next, print_text

@@ -12,9 +12,9 @@ from ...store import ConfigError, MissingError
 from ..config import CONFIGS, read_tables
 from ..datasets.catalog import CATALOG, DataSet, find_data_set
 from ..datasets.download_commands import DOWNLOAD_COMMANDS
+from ..destinations import require_folder
 from ..wording import counted
 from .app import subcommands
-from .destinations import require_folder
 from .messages import current_progress, say, say_skipped
 from .options import LONG, Common, takes
 from .output import Column, print_line, print_next, print_table, print_text

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
+from ..destinations import write_table
 from ..wording import counted
 from .app import subcommands
-from .destinations import write_table
 from .messages import say
 from .options import LONG, READING, Common, open_plan, takes
 from .output import (

@@ -12,9 +12,9 @@ import typer
 from ...store import ConfigError
 from ...store.files import naming
 from ..command_line import command_line as line_of
+from ..destinations import SHEET, TABLE, require_file, require_no_input
 from ..making.engines import torchrun
 from ..wording import columns_of, in_one_line, is_cut_to, printable, wrap
-from .destinations import SHEET, TABLE, require_file, require_no_input
 from .messages import clear_line, say
 from .options import Common
 

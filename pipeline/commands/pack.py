@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from ...stages.sources.ignored_files import describe_left_out
+from ..destinations import require_folder, require_prefix
 from ..wording import counted
 from .app import subcommands
-from .destinations import require_folder, require_prefix
 from .messages import SHOWN, current_progress, say_skipped
 from .options import LONG, Common, say, takes
 from .output import print_next, print_text

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from ..destinations import PAGE, require_file
 from .app import subcommands
-from .destinations import PAGE, require_file
 from .options import LONG, READING, Common, LabelFlag, LabelsFlag, open_plan, say, takes
 from .output import command_line, print_line
 

@@ -13,9 +13,10 @@ from ...stages.sources.patterns import is_remote
 from ...store import ConfigError, MissingError
 from ...store.paths import expanded, resolved
 from ..config import CONFIGS, Data, settings_of
+from ..making.jobs import settings_given_back
 from ..making.named_inputs import data_table, vocabulary_setting
 from ..making.plan import Plan
-from ..text_models import embeds_texts
+from ..text_models import embeds_texts, find_caption_command
 from ..view.labels import explain_no_labels, has_folders, read_labels
 from ..view.verdict import read_verdict
 from ..wording import columns_of, counted, wrap
@@ -176,27 +177,30 @@ def make_all(plan: Plan, common: Common, *, refit: bool = False) -> None:
 
     What was fitted before rows were added is kept, unless `refit`.
     """
-    asked_by = "" if refit else "run"
-    embeddings = plan.make("embeddings")
-    print_counts(replace(common, run=plan.run), embeddings, plan.left_out)
-    if embeddings.rows < _FEWEST:
-        raise ConfigError(
-            f"clusters need at least {counted(_FEWEST, 'image')}, got {embeddings.rows}: name "
-            "more images; those that are embedded can be searched"
-        )
-    for slot in ("heads", "features", "spectrum"):
-        plan.make(slot, asked_by=asked_by)
-    if "k_curve" in plan.settings.assign.needs:
-        curve = plan.make("k_curve", asked_by=asked_by)
-        for line in verdict_lines(common, read_verdict(curve)):
-            print_text(line)
-    plan.make("assignments")
+    with settings_given_back(plan.store, plan.run):
+        asked_by = "" if refit else "run"
+        embeddings = plan.make("embeddings")
+        print_counts(replace(common, run=plan.run), embeddings, plan.left_out)
+        if embeddings.rows < _FEWEST:
+            raise ConfigError(
+                f"clusters need at least {counted(_FEWEST, 'image')}, got {embeddings.rows}: name "
+                "more images; those that are embedded can be searched"
+            )
+        for slot in ("heads", "features", "spectrum"):
+            plan.make(slot, asked_by=asked_by)
+        if "k_curve" in plan.settings.assign.needs:
+            curve = plan.make("k_curve", asked_by=asked_by)
+            for line in verdict_lines(common, read_verdict(curve)):
+                print_text(line)
+        plan.make("assignments")
     if has_texts(plan.settings.embed.model) or plan.settings.caption.beside:
         print_captions(plan)
     else:
+        record = plan.store.runs.read(plan.run)
+        words = find_caption_command(plan.store, record) or ["caption", "--beside", "RUN"]
         print_text(
             f"no captions: {plan.settings.embed.model} embeds images and no texts; "
-            "`cpp-pipe caption --beside RUN` takes them from a run with a model that embeds both"
+            f"`{command_line(common, *words)}` takes them from a run whose model embeds both"
         )
     prepare_search(plan, "features")
     prepare_search(plan, "embeddings")

@@ -8,11 +8,11 @@ import typer
 
 from ...stages.edits.edit import require_tag
 from ...store import ConfigError
+from ..destinations import PARQUET, new_folder, require_file, write_table
 from ..run import Run
 from ..view.keys import names_of_rows, with_parts
 from ..wording import counted
 from .app import subcommands
-from .destinations import PARQUET, new_folder, require_file, write_table
 from .options import LONG, READING, Common, open_plan, say, takes
 from .output import (
     Column,
@@ -97,9 +97,6 @@ def sample(
         plan, by=by, beside=beside, seed=seed, edits=common.edits, where=common.where or ()
     )
     rows = choose_sample(pool, n, shares)
-    if not len(rows):
-        which = "excluded, chosen already, or outside --where"
-        raise ConfigError(f"no image is left to choose from: all are {which}")
     if len(rows) < n:
         say(f"only {counted(len(rows), 'image')} can be chosen, not {n:,}")
     run = Run.open(plan.store, plan.run)

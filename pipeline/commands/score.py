@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...store import Artifact
+from ..destinations import new_folder
 from ..wording import agreeing, counted
 from .app import subcommands
-from .destinations import new_folder
 from .options import LONG, READING, Common, open_plan, takes
 from .output import Column, print_json, print_next, print_table, print_text
 
@@ -98,13 +98,15 @@ def _print_summaries(summaries: "Sequence[ScoreSummary]", embeddings: Artifact) 
                 for summary in scored
             ],
         )
+    ends = [row["row"] for one in scored for row in (*one.lowest, *one.highest)]
+    names = dict(zip(ends, shortest_names(embeddings, ends), strict=True))  # one search for all
     for summary in scored:
         least, most = summary.lowest[0]["score"], summary.highest[0]["score"]
         if least == most:
             print_text(f"{summary.name}: {least:.3g} for every image")
             continue
         low, high = (
-            ", ".join(shortest_names(embeddings, [row["row"] for row in rows]))
+            ", ".join(names[row["row"]] for row in rows)
             for rows in (summary.lowest, summary.highest)
         )
         print_text(f"{summary.name}: lowest {low}; highest {high}")

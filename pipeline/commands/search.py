@@ -10,10 +10,10 @@ import typer
 from ...stages.encoding.models.deferred_packages import defer_packages
 from ...stages.encoding.models.loaded_model import require_texts
 from ...store import QueryError
+from ..destinations import new_folder
 from ..making.plan import Plan
 from ..run import Run
 from .app import subcommands
-from .destinations import new_folder
 from .options import LONG, READING, Common, embed_table, open_plan, say, takes
 from .output import (
     Column,

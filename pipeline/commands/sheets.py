@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...store import MissingError
+from ..destinations import SHEET
 from ..run import Run
 from ..wording import agreeing, counted
-from .destinations import SHEET
 from .messages import say
 
 if TYPE_CHECKING:

@@ -1,5 +1,6 @@
 """The command that lists what runs hold: status."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
@@ -79,15 +80,25 @@ def status(
                 print_text(f"{name_slot(row['slot'])} {row['state']}")
         for slot in slots_of[name].last_stale():
             print_text(f"{name_slot(slot)} {_advise(slots_of[name], slot, named[name])}")
+    with_texts = functools.cache(functools.partial(_runs_with_texts, store))
     for name, rows in runs.items():
         current = {row["slot"] for row in rows if slots_of[name].current(row["slot"]) is not None}
+        foreign = {row["slot"] for row in rows if row["state"].startswith(_FOREIGN)}
         step = next((step for slot, step in _NEXT.items() if slot in current), "embed")
+        if step == "embed" and "embeddings" in foreign:
+            continue  # it would replace what another version made
         words = [step]
         if step == "caption":
             from ..text_models import find_caption_command  # loads NumPy
 
-            words = find_caption_command(store, records[name]) or ["report"]
+            words = find_caption_command(store, records[name], with_texts) or ["report"]
         print_next(named[name], words)
+
+
+def _runs_with_texts(store: Store) -> "Sequence[RunRecord]":
+    from ..text_models import runs_with_texts  # loads NumPy
+
+    return runs_with_texts(store)
 
 
 def _known_slots(store: Store, record: RunRecord) -> RunSlots:
@@ -97,7 +108,7 @@ def _known_slots(store: Store, record: RunRecord) -> RunSlots:
     from it is.
     """
     slots, untold = RunSlots(store, record), set()
-    for slot in record.versions:
+    for slot in slots.names:
         try:
             if slots.find(slot) is not None:
                 slots.state(slot)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -30,10 +31,16 @@ class ImageSet:
     def __len__(self) -> int:
         return self.embeddings.rows
 
-    @property
+    @cached_property
     def is_labelled(self) -> np.ndarray:
         """(n,) whether each image has a label."""
         return np.array([label is not None for label in self.labels], bool)
+
+    @cached_property
+    def classes(self) -> np.ndarray:
+        """The label of each labelled image as a number from 0."""
+        # As objects: an array of text pads each label to the longest.
+        return np.unique(self.labels[self.is_labelled], return_inverse=True)[1]
 
     def keys(self) -> Sequence[str]:
         """The key of each image, which is unique in its shard only."""

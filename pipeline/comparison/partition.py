@@ -91,9 +91,7 @@ def score(images: ImageSet, clusters: np.ndarray) -> Scores | None:
     is_labelled = images.is_labelled
     if not is_labelled.any():
         return None
-    # As objects: an array of text pads each label to the longest.
-    _, y = np.unique(images.labels[is_labelled], return_inverse=True)
-    return score_clusters(y, clusters[is_labelled])
+    return score_clusters(images.classes, clusters[is_labelled])
 
 
 def _ancestors(run: OpenedRun, artifact: Artifact) -> Iterator[Artifact]:

@@ -21,8 +21,8 @@ def choose_samples(
     above: float | None = None,
     edits: str | None = None,
     where: Sequence[str] = (),
-) -> Selection:
-    """The rows of a run that meet all conditions; makes what these need.
+) -> tuple[Selection, Artifact]:
+    """The rows of a run that meet all conditions, and its embeddings; makes what these need.
 
     `tier` and `above` say which near-duplicates are dropped, where that is wanted; `edits` applies
     decisions. ConfigError where one of them has no meaning.
@@ -49,18 +49,25 @@ def choose_samples(
     else:
         captions = run.show("captions") if wanted.captions else None
     near = make_tier(plan, tier, above, asked_by="curate") if wanted.is_deduplicated else None
-    return select_rows(wanted, embeddings, assignments, captions, near, edited, matches)
+    chosen = select_rows(wanted, embeddings, assignments, captions, near, edited, matches)
+    return chosen, embeddings
 
 
 def copy_samples(
-    plan: Plan, chosen: Selection, out: Path, *, samples_per_shard: int = 1000, prefix: str = ""
+    plan: Plan,
+    chosen: Selection,
+    embeddings: Artifact,
+    out: Path,
+    *,
+    samples_per_shard: int = 1000,
+    prefix: str = "",
 ) -> WrittenShards:
-    """Copies chosen samples, byte for byte, into shards in a new folder."""
+    """Copies samples chosen from embeddings, byte for byte, into shards in a new folder."""
     progress = plan.runtime.progress
     progress.start("curate", len(chosen.rows), "samples")
     return write_shards(
         chosen.rows,
-        plan.make("embeddings", asked_by="curate"),
+        embeddings,
         plan.store.runs.read(plan.run).sources,
         out,
         samples_per_shard=samples_per_shard,

@@ -58,6 +58,7 @@ def open_pool(
     embeddings = plan.make("embeddings", asked_by="sample")
     features = plan.make("features", asked_by="sample")
     run = OpenedRun.open(plan.store, plan.run)
+    run.report = plan.say
     edited = None if edits is None else open_edited(run, edits)
     cluster = read_column(assignments, "cluster") if edited is None else edited.cluster
     allowed = match_where(run, where)

@@ -61,12 +61,16 @@ def choose_sample(pool: Pool, count: int, shares: Mapping[str, float]) -> np.nda
     """The rows of `count` images, best first and each once; fewer if fewer are allowed.
 
     `shares` has the share of each strategy. If one cannot fill its share, the next ones do.
+    ConfigError if none is allowed.
     """
     unknown = [name for name in shares if name not in STRATEGIES]
     if unknown:
         raise ConfigError(f"--strategy must be of {', '.join(STRATEGIES)}, got {unknown[0]!r}")
     allowed = pool.allowed.copy()
     allowed[pool.chosen] = False
+    if not allowed.any():
+        which = "excluded, chosen already, or outside --where"
+        raise ConfigError(f"no image is left to choose from: all are {which}")
     count = min(count, int(allowed.sum()))
     total, rows = sum(shares.values()), np.empty(0, np.int64)
     names = list(shares)

@@ -42,13 +42,10 @@ class Conditions:
     """No row with any of these tags."""
 
     def __post_init__(self) -> None:
-        try:
-            is_share = 0 <= float(self.min_confidence) <= 1
-        except (TypeError, ValueError, OverflowError):
-            is_share = False
-        if not is_share:
-            given = reprlib.repr(self.min_confidence)
-            raise ConfigError(f"--min-confidence must be from 0 to 1, got {given}")
+        least = self.min_confidence
+        is_number = isinstance(least, int | float | np.integer | np.floating)
+        if not is_number or not 0 <= least <= 1:
+            raise ConfigError(f"--min-confidence must be from 0 to 1, got {reprlib.repr(least)}")
 
     @property
     def asks_for_clusters(self) -> bool:

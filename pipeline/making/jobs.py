@@ -1,8 +1,9 @@
 """Finds or makes the artifact of one stage, and records it in the run."""
 
+import contextlib
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from ...stages.contract import Inputs, Runtime, Source, Stage
 from ...store import Artifact, ConfigError, NumericError, Store
 from ...store.paths import absolute, is_in_bucket
+from ..config import IMAGE_TABLES
 from ..device import find_device, fitting_device
 from ..wording import agreeing, counted
 from .engines import torchrun
@@ -80,14 +82,32 @@ def find_or_make(
             try:
                 artifact = _make(job, store, say)
             except (ConfigError, NumericError):
-                former = {"settings": before.settings} if settings_update else {}
-                making = {job.slot: before.making.get(job.slot)}
-                store.runs.update(run, making=making, **former)
+                if torchrun.rank() == 0:
+                    former = {"settings": before.settings} if settings_update else {}
+                    making = before.making.get(job.slot)
+                    still = None if making == version else making
+                    store.runs.update(run, making={job.slot: still}, **former)
                 raise
         else:
             _report_existing(job, version, say)
         store.runs.update(run, **update)
     return artifact
+
+
+@contextlib.contextmanager
+def settings_given_back(store: Store, run: str) -> Iterator[None]:
+    """Gives a run its former settings back if steps in the block cannot use the new ones.
+
+    The settings of its images stay, because these are embedded by then.
+    """
+    before = store.runs.read(run).settings
+    try:
+        yield
+    except (ConfigError, NumericError):
+        now = store.runs.read(run).settings
+        of_images = {name: now[name] for name in IMAGE_TABLES if name in now}
+        store.runs.update(run, settings={**before, **of_images})
+        raise
 
 
 def _locate(source: Source) -> str:

@@ -5,10 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ...store import ConfigError, Store
-from ..config import Settings, find_config, read_tables, settings_of
-
-_EMBED_TABLES = ("data", "embed")
-"""Tables that say what is embedded, and by which model."""
+from ..config import IMAGE_TABLES, Settings, find_config, read_tables, settings_of
 
 _HEAD_TABLES = ("views", "train")
 _TABLES: Mapping[str, tuple[str, ...]] = {
@@ -58,8 +55,8 @@ def read_settings(
     if begins:
         return config_settings
     allowed = next((_TABLES[table] for table in flags if table in _TABLES), tuple(tables))
-    allowed = [name for name in allowed if name not in _EMBED_TABLES]
-    allowed += [] if record.settings else _EMBED_TABLES
+    allowed = [name for name in allowed if name not in IMAGE_TABLES]
+    allowed += [] if record.settings else IMAGE_TABLES
     return settings.with_tables_of(config_settings, [name for name in tables if name in allowed])
 
 

@@ -166,10 +166,12 @@ def _labels_by_name(embeddings: Artifact, table: Path) -> list[str | None]:
     counts, names = Counter(keys), keys
     if any(name not in counts for name in labels):
         names = image_names(embeddings)
-        known = {*keys, *names}
-        labels = {
-            name if name in known else without_point(name): label for name, label in labels.items()
-        }
+        if any(without_point(name) != name for name in labels if name not in counts):
+            known = {*keys, *names}
+            labels = {
+                name if name in known else without_point(name): label
+                for name, label in labels.items()
+            }
     repeated = next((key for key in labels if counts[key] > 1), None)
     if repeated is not None:
         example = image_names(embeddings)[keys.index(repeated)]

@@ -13,8 +13,8 @@ import pyarrow.csv as csv
 import pyarrow.parquet as pq
 import pytest
 
-from cpp_pipe.pipeline.commands.destinations import new_folder, require_file, require_folder
 from cpp_pipe.pipeline.curation.files import whole_file, whole_folder
+from cpp_pipe.pipeline.destinations import new_folder, require_file, require_folder
 from cpp_pipe.store import ConfigError
 from cpp_pipe.store.files import host_tag, temporary_sibling
 from cpp_pipe.store.leftovers import remove_leftovers

@@ -9,7 +9,7 @@ from cpp_pipe.stages.algorithms.training_config import TrainingConfig, least_dis
 from cpp_pipe.stages.select_k import SelectK
 from cpp_pipe.store import ConfigError
 
-from .cli import SMALL, call, embed, fail, succeed
+from .cli import DIGITS, SMALL, call, embed, fail, succeed
 
 FLOATS = [
     (table, key)
@@ -117,6 +117,23 @@ def test_settings_that_cannot_be_used_do_not_stay_in_the_run(
     fail(store, command, *words)
     after = Run.open(store, name=command).record
     assert (after.settings, after.making) == (before.settings, before.making)
+
+
+@pytest.mark.parametrize("refit", [(), ("--refit",)])
+def test_a_whole_run_that_diverges_keeps_its_settings(tmp_path, digit_shards, refit):
+    """`run` records its settings when the images are embedded, before it trains."""
+    small = [word for each in SMALL[1::2] for word in ("--set", each)]
+    words = ("run", "--shards", digit_shards, *DIGITS, "--run", "pile", *small)
+    wrong = [word for each in DIVERGING for word in ("--set", each)]
+    assert "not finite" in fail(tmp_path / "store", *words, *wrong, *refit)
+    settings = Run.open(tmp_path / "store", "pile").settings
+    assert settings.train == Settings().train
+    assert settings.data.shards and settings.embed.model == DIGITS[1]
+    succeed(tmp_path / "store", *words)
+    good = Run.open(tmp_path / "store", "pile").record
+    assert "not finite" in fail(tmp_path / "store", *words, *wrong, "--refit")
+    after = Run.open(tmp_path / "store", "pile").record
+    assert (after.settings, after.making) == (good.settings, good.making)
 
 
 def test_the_highest_seed_chooses_a_number_of_clusters(store):

@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 
 from cpp_pipe.stages.sources.images.files import fingerprint_files, read_image_file
-from cpp_pipe.store.errors import StoreError
-from cpp_pipe.store.integrity import require_whole
+from cpp_pipe.stages.sources.tar.shard_bytes import open_shard
+from cpp_pipe.store.errors import StoreError, find_limit, is_limit
+from cpp_pipe.store.files import reading
+from cpp_pipe.store.integrity import parsing, require_whole
 from cpp_pipe.store.manifest import FileRecord
 
 from .cli import DIGITS, fail
@@ -86,3 +88,25 @@ def test_a_limit_of_open_files_is_no_damage_of_the_store(
     with pytest.raises(OSError, match="Too many open files") as raised:
         require_whole(path, file, is_read_whole=True)
     assert not isinstance(raised.value, StoreError)
+
+
+def test_a_limit_blames_no_shard_and_no_file_of_a_store(
+    tmp_path: Path, digit_shards: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """An error of a worker loses its cause on the way, so it must be the system's own."""
+    shard = next(digit_shards.glob("*.tar"))
+    with pytest.raises(OSError, match="Too many open files") as caught, reading(tmp_path / "a"):
+        refusing(errno.EMFILE)()
+    assert not isinstance(caught.value, StoreError) and is_limit(caught.value)
+    with pytest.raises(OSError, match="Too many open files") as caught, parsing(tmp_path / "a"):
+        refusing(errno.EMFILE)()
+    assert not isinstance(caught.value, StoreError)
+    monkeypatch.setattr(os, "open", refusing(errno.EMFILE))
+    with pytest.raises(OSError, match="Too many open files"), open_shard(shard):
+        pass
+
+
+def test_a_full_pipe_is_no_limit_of_threads():
+    error = BlockingIOError(errno.EAGAIN, "write could not complete without blocking", 0)
+    assert not is_limit(error) and find_limit(error) is None
+    assert is_limit(BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)))

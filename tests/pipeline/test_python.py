@@ -385,6 +385,8 @@ def test_a_sample_is_the_one_that_the_command_chooses(run):
     rows = run.sample(5, "diverse,doubtful")
     assert run.edits.names_of(rows) == keys
     assert len(run.sample(1000)) == run.artifact("embeddings").rows
+    with pytest.raises(ConfigError, match="no image is left to choose from"):
+        run.sample(5, where="width > 100000")
     for wrong in ({"n": 0}, {"n": "5"}, {"strategy": "best"}, {"seed": -1}, {"by": "breed"}):
         with pytest.raises(ConfigError):
             run.sample(**wrong)
@@ -403,6 +405,9 @@ def test_curated_shards_are_those_that_the_command_writes(run, tmp_path):
     assert ours == theirs
     with pytest.raises(ConfigError, match="exists already"):
         run.curate(tmp_path / "python", cluster=0)
+    for name in (".", "shards.parquet"):
+        with pytest.raises(ConfigError, match="folder"):
+            run.curate(tmp_path / name if name != "." else ".", cluster=0)
     with pytest.raises(ConfigError, match="cluster is an empty list"):
         run.curate(tmp_path / "none", cluster=[])
     with pytest.raises(ConfigError, match="needs --drop-duplicates"):
@@ -428,6 +433,8 @@ def test_the_page_is_the_one_that_the_command_writes(run, tmp_path):
     assert run.to_html(images=False) == str(run.store.root / "reports" / "default.html")
     with pytest.raises(MissingError, match="breed"):
         run.to_html(label="breed")
+    with pytest.raises(ConfigError, match=r"path must end in \.html"):
+        run.to_html(tmp_path / "photo.jpg")
 
 
 def test_a_run_shows_its_counts(run, tmp_path):

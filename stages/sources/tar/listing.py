@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from ....store.errors import ShardError
+from ....store.errors import ShardError, is_limit
 from ..faults import Fault, FaultReason
 from ..ignored_files import SEEN
 from ..image_formats import image_suffixes, is_image_suffix
@@ -107,6 +107,8 @@ def scan(path: Path) -> ShardListing:
             size = os.fstat(file.fileno()).st_size
             members, cut_at, why_cut = _read_headers(path, file, size)
     except OSError as error:
+        if is_limit(error):
+            raise
         raise ShardError(f"the shard {path} cannot be read: {error.strerror}") from error
     return _group(members, cut_at, why_cut)
 

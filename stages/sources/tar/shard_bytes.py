@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from ....store.errors import ShardError
+from ....store.errors import ShardError, is_limit
 from .listing import Span
 
 _CHUNK = 1 << 20
@@ -74,6 +74,8 @@ def open_shard(path: Path) -> Iterator[ShardBytes]:
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     except OSError as error:
+        if is_limit(error):
+            raise
         raise ShardError(f"the shard {path} cannot be read: {error.strerror}") from error
     try:
         yield ShardBytes(path, handle)

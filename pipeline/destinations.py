@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...store import ConfigError
-from ...store.names import is_plain_name
-from ...store.paths import resolved
+from ..store import ConfigError
+from ..store.names import is_plain_name
+from ..store.paths import resolved
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,7 +49,7 @@ def require_no_input(path: Path, read: Iterable[str | Path], *, flag: str = "--o
 
     Of a folder of images these are the images in it.
     """
-    from ...stages.sources.image_formats import is_image_name
+    from ..stages.sources.image_formats import is_image_name
 
     target = resolved(path)
     if not target.exists():
@@ -94,7 +94,7 @@ def new_folder(name: str) -> str:
 
 def write_table(table: "pa.Table", path: Path) -> None:
     """Writes a table in the format of the suffix, whole or not at all."""
-    from ..curation.files import whole_file
+    from .curation.files import whole_file
 
     with whole_file(path) as temporary:
         _WRITERS[path.suffix.lower()](table, temporary)

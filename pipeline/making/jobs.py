@@ -106,7 +106,10 @@ def settings_given_back(store: Store, run: str) -> Iterator[None]:
     except (ConfigError, NumericError):
         now = store.runs.read(run).settings
         of_images = {name: now[name] for name in IMAGE_TABLES if name in now}
-        store.runs.update(run, settings={**before, **of_images})
+        former = {**before, **of_images}
+        # Where nothing was recorded, there may be no run yet, and there must be none afterwards.
+        if former != now and torchrun.rank() == 0:
+            store.runs.update(run, settings=former)
         raise
 
 

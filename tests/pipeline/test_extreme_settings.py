@@ -2,8 +2,9 @@
 
 import pytest
 
-from cpp_pipe import Run
+from cpp_pipe import Run, Store
 from cpp_pipe.pipeline.config import Settings
+from cpp_pipe.pipeline.making.jobs import settings_given_back
 from cpp_pipe.pipeline.making.overrides import apply_override
 from cpp_pipe.stages.algorithms.training_config import TrainingConfig, least_distortion
 from cpp_pipe.stages.select_k import SelectK
@@ -134,6 +135,14 @@ def test_a_whole_run_that_diverges_keeps_its_settings(tmp_path, digit_shards, re
     assert "not finite" in fail(tmp_path / "store", *words, *wrong, "--refit")
     after = Run.open(tmp_path / "store", "pile").record
     assert (after.settings, after.making) == (good.settings, good.making)
+
+
+def test_no_run_is_left_where_nothing_was_recorded(tmp_path):
+    """An error before the first step began an empty run."""
+    store = Store(tmp_path)
+    with pytest.raises(ConfigError), settings_given_back(store, "pile"):
+        raise ConfigError("no such setting")
+    assert store.runs.names() == []
 
 
 def test_the_highest_seed_chooses_a_number_of_clusters(store):

@@ -31,14 +31,13 @@ def texts(value: Any, argument: str) -> tuple[str, ...]:
     return values
 
 
-def whole(value: Any, argument: str, *, least: int) -> int:
-    """A whole number, also one of NumPy; ConfigError for anything else."""
+def whole(value: Any, argument: str, *, least: int | None = None) -> int:
+    """A whole number, also one of NumPy; ConfigError for anything else, and below `least`."""
     try:
         number = operator.index(value)
     except TypeError:
-        number = least - 1
-    if number < least:
-        raise ConfigError(
-            f"{argument} must be a whole number from {least}, got {reprlib.repr(value)}"
-        )
+        number = None
+    if number is None or (least is not None and number < least):
+        wanted = "a whole number" if least is None else f"a whole number from {least}"
+        raise ConfigError(f"{argument} must be {wanted}, got {reprlib.repr(value)}")
     return number

@@ -265,7 +265,7 @@ class WorkingRun(OpenedRun):
 
     @property
     def _shown(self) -> ShownProgress:
-        """The open progress, opened anew after `progress` was set."""
+        """What shows progress now; after `progress` was set, what shows it in that way."""
         if self._opened is None or self._opened[0] != self.progress:
             self._opened = self.progress, open_progress(self.progress)
         return self._opened[1]

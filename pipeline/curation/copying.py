@@ -39,8 +39,7 @@ def choose_samples(
 
     embeddings = plan.make("embeddings", asked_by="curate")
     assignments = make("assignments", wanted.asks_for_clusters)
-    run = OpenedRun.open(plan.store, plan.run)
-    run.report = plan.say
+    run = OpenedRun.of(plan)
     matches = match_each(run, where)
     edited = None if edits is None else open_edited(run, edits)
     # With decisions, names are enough, so captions are not made.

@@ -57,8 +57,7 @@ def open_pool(
     assignments = plan.make("assignments", asked_by="sample")
     embeddings = plan.make("embeddings", asked_by="sample")
     features = plan.make("features", asked_by="sample")
-    run = OpenedRun.open(plan.store, plan.run)
-    run.report = plan.say
+    run = OpenedRun.of(plan)
     edited = None if edits is None else open_edited(run, edits)
     cluster = read_column(assignments, "cluster") if edited is None else edited.cluster
     allowed = match_where(run, where)

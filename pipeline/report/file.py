@@ -29,8 +29,7 @@ def write_report(
         require_labels(plan.make("embeddings", asked_by="report"), label, labels)
     plan.make("assignments", asked_by="report")
     plan.say("report: collecting counts and samples")
-    run = OpenedRun.open(plan.store, plan.run)
-    run.report = plan.say
+    run = OpenedRun.of(plan)
     contents = read_contents(
         run,
         label,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from ...stages.encoding.encoder import Encoder
+    from ..making.plan import Plan
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,13 @@ class OpenedRun:
         if not isinstance(name, str) or name not in names:
             raise MissingError(explain_no_run(store, name, names))
         return cls(store, store.runs.read(name), device)
+
+    @classmethod
+    def of(cls, plan: "Plan") -> Self:
+        """Opens the run of a plan, and reports as the plan does."""
+        run = cls.open(plan.store, plan.run)
+        run.report = plan.say
+        return run
 
     def find(self, slot: str) -> Artifact | None:
         """The artifact that the run refers to in a slot such as `index/features`, or None."""

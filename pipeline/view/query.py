@@ -1,6 +1,5 @@
 """Queries: the images, texts and keys that hits must be like, or unlike, as vectors."""
 
-import operator
 import os
 import reprlib
 import sys
@@ -18,6 +17,7 @@ from ...store import ConfigError, QueryError
 from ...store.errors import first_line
 from ...store.names import is_text
 from ...store.paths import expanded
+from ..arguments import whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,7 +56,7 @@ class Example:
             if not is_text(self.value):
                 raise QueryError(f"a {self.kind} must be text, got {reprlib.repr(self.value)}")
         if self.kind == "row":
-            object.__setattr__(self, "value", _whole(self.value, "row"))
+            object.__setattr__(self, "value", whole(self.value, "row"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,10 +82,10 @@ class Question:
     def __post_init__(self) -> None:
         if not self.like:
             raise QueryError("nothing to search for: give an image, a text, a key or a vector")
-        if _whole(self.n, "n") < 1:
+        if whole(self.n, "n") < 1:
             raise ConfigError(f"n must be at least 1, got {self.n}")
-        object.__setattr__(self, "n", _whole(self.n, "n"))
-        object.__setattr__(self, "clusters", tuple(_whole(k, "cluster") for k in self.clusters))
+        object.__setattr__(self, "n", whole(self.n, "n"))
+        object.__setattr__(self, "clusters", tuple(whole(k, "cluster") for k in self.clusters))
         is_space = isinstance(self.space, str) and self.space in ("features", "embeddings")
         if self.space is not None and not is_space:
             raise ConfigError(
@@ -113,14 +113,6 @@ class Question:
     def has_text(self) -> bool:
         """Whether an example is a text, so that the model is needed."""
         return any(example.kind == "text" for example in (*self.like, *self.unlike))
-
-
-def _whole(value: Any, name: str) -> int:
-    """A whole number, also one of NumPy; ConfigError for anything else."""
-    try:
-        return operator.index(value)
-    except TypeError as error:
-        raise ConfigError(f"{name} must be a whole number, got {reprlib.repr(value)}") from error
 
 
 def _number(value: Any, name: str) -> float:
